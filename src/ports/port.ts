@@ -1,0 +1,98 @@
+/**
+ * What every software NIC fills. A port belongs to the thread that runs its broker (the dispatcher, or the worker itself
+ * in layout `inline`); nobody else calls it. The broker owns the free list: frames come from it and go back to it.
+ *
+ * A port is opened in main (`PortHandle`: device opened, region and frame table made), posted to the broker's thread as
+ * a plain structured-cloneable `PortAttachment`, and attached there (`attachPort`).
+ */
+import type { FrameTable } from '../rings/frameTable.ts';
+
+/** Who does a piece of work: the device itself, the kernel behind it, this program's native or TypeScript bursts, nobody. */
+export type OffloadProvider = 'device' | 'kernel' | 'memory' | 'stack' | 'none';
+
+export interface Offload {
+  /** rx-checksum, tx-checksum, tso, gro, rss … */
+  name: string;
+  provider: OffloadProvider;
+  /** Why a faster provider was refused, or what the value rests on. Empty when there is nothing to say. */
+  reason: string;
+}
+
+/** What the stack must know of a port's abilities. */
+export interface PortCaps {
+  /** The port takes frames whose L4 checksum is F_CSUM_PARTIAL. */
+  txChecksum: boolean;
+  /** The port takes trains (super-segments). */
+  txTrains: boolean;
+  /** The most bytes a train may have from the Ethernet header on; frame size when txTrains is false. */
+  txTrainBytesMax: number;
+  /** Bytes of IP datagram the link carries. */
+  mtu: number;
+  /** The port can be waited for with poll(2). */
+  waitable: boolean;
+}
+
+/** Structured-cloneable: everything a thread needs to attach the port. */
+export interface PortAttachment {
+  kind: string;
+  name: string;
+  /** Our address on it: first 4 bytes and last 2. */
+  macHi: number;
+  macLo: number;
+  caps: PortCaps;
+  region: number;
+  memory: SharedArrayBuffer;
+  table: SharedArrayBuffer;
+  /** First frame of this port and how many: the free list it starts with. */
+  frameFirst: number;
+  frameCount: number;
+  /** The kind's own: native handle, pair rings … */
+  own: unknown;
+}
+
+/** Main's side of an open port. */
+export interface PortHandle {
+  readonly attachment: PortAttachment;
+  readonly offloads: readonly Offload[];
+  /** Closes the device. Idempotent; also run on exit. */
+  close(): void;
+}
+
+/** The broker thread's side. All counts are frames; descriptors are DESC_WORDS int32 each (rings/layout.ts). */
+export interface Port {
+  readonly kind: string;
+  readonly caps: PortCaps;
+  readonly frames: FrameTable;
+  /**
+   * Receives up to `max` frames (a train counts as one) as descriptors at word `at` of `desc`.
+   * The caller owns them: owner column BROKER. Returns how many.
+   */
+  rxBurst(desc: Int32Array, at: number, max: number): number;
+  /**
+   * Sends `n` descriptors. Takes ownership of the first `returned` of them, all links included; the rest stay the
+   * caller's (the device is full: try later). Frames it could not send for good are dropped inside and counted in `drops`.
+   */
+  txBurst(desc: Int32Array, at: number, n: number): number;
+  /** Takes up to `max` empty frames off the free list into `into`; owner column is the caller's to write. */
+  alloc(into: Int32Array, at: number, max: number): number;
+  /** One frame comes home: generation bumped, owner FREE (or sent on to the port it belongs to). */
+  free(frameId: number): void;
+  /** Empty frames left. */
+  available(): number;
+  /** Work that is not frames: transmit completions, delayed frames of the switch. `nowUs` int32 microseconds. */
+  tick(nowUs: number): void;
+  /** Earliest nowUs at which tick has something to do, or -1 (with `hasDeadline` false). */
+  hasDeadline(): boolean;
+  deadlineUs(): number;
+  /** Publishes ring indices and rings the bells of the threads that have something new. End of the breath. */
+  flush(): void;
+  /** The last look before sleeping: anything to receive or to take home? */
+  pending(): boolean;
+  /** Sleeps until the device has something, `bellFd` is written, or `ms` passed. Only when caps.waitable. */
+  wait(bellFd: number, ms: number): void;
+  /** Drops inside the port, by DROP_* reason; read and cleared by the dispatcher when it commits. */
+  readonly drops: Int32Array;
+  /** Frames the port still holds in delay queues and pair rings: must be 0 at a quiescent point. */
+  held(): number;
+  detach(): void;
+}

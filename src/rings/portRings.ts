@@ -1,0 +1,231 @@
+/**
+ * The rings between a port's broker and one worker, both ends.
+ *
+ *   broker (dispatcher thread)            worker
+ *     rx       ── descriptors ──▶           frames for this worker
+ *     grant    ── frame ids ────▶           credit: empty frames to send from
+ *     tx       ◀── descriptors ──           frames to send
+ *     recycle  ◀── frame ids ────           frames going home
+ *     control  ◀── 4-word messages ─        resolve and confirm for the host state
+ *
+ * and, between every two workers, one `redirect` ring of descriptors each way.
+ * `recycle` holds every frame of the region, so going home never fails; an empty `grant` is EAGAIN, never a wait.
+ */
+import type { FrameTable } from './frameTable.ts';
+import { DESC_WORDS, KIND_RINGS, OWNER_RING, OWNER_WORKER, ringWords, writeHeader, HEADER_BYTES } from './layout.ts';
+import { formatRing, RingConsumer, RingProducer } from './spsc.ts';
+
+export const CONTROL_WORDS = 4;
+export const CONTROL_SLOTS = 256;
+
+export interface PortRingsPlan {
+  workers: number;
+  /** Word offsets in the rings block, per worker. */
+  rx: number[];
+  tx: number[];
+  recycle: number[];
+  grant: number[];
+  control: number[];
+  /** redirect[from * workers + to]; -1 on the diagonal. */
+  redirect: number[];
+  bytes: number;
+  rxSlots: number;
+  txSlots: number;
+  grantSlots: number;
+}
+
+const pow2AtLeast = (n: number): number => 2 ** Math.ceil(Math.log2(Math.max(2, n)));
+
+export interface RingSizes {
+  /** Descriptors a worker's rx and tx ring hold; powers of two. */
+  rx: number;
+  tx: number;
+  /** Credit a worker may hold in its grant ring; power of two. */
+  grant: number;
+  redirect: number;
+}
+
+/** Lays out one port's rings for `workers` workers over a region of `frames` frames. */
+export function planPortRings(workers: number, frames: number, sizes: RingSizes): PortRingsPlan {
+  let at = 32 + (HEADER_BYTES >> 2);
+  at = (at + 31) & ~31;
+  const place = (slots: number, words: number): number => {
+    const here = at;
+    at += ringWords(slots, words);
+    return here;
+  };
+  const p: PortRingsPlan = {
+    workers, rx: [], tx: [], recycle: [], grant: [], control: [], redirect: [], bytes: 0,
+    rxSlots: sizes.rx, txSlots: sizes.tx, grantSlots: sizes.grant,
+  };
+  for (let w = 0; w < workers; w++) {
+    p.rx.push(place(sizes.rx, DESC_WORDS));
+    p.tx.push(place(sizes.tx, DESC_WORDS));
+    p.recycle.push(place(pow2AtLeast(frames), 1));
+    p.grant.push(place(sizes.grant, 1));
+    p.control.push(place(CONTROL_SLOTS, CONTROL_WORDS));
+  }
+  for (let from = 0; from < workers; from++)
+    for (let to = 0; to < workers; to++) p.redirect.push(from === to ? -1 : place(sizes.redirect, DESC_WORDS));
+  p.bytes = at * 4;
+  return p;
+}
+
+/** Makes and formats the block. Main only. */
+export function createPortRings(p: PortRingsPlan, frames: number, sizes: RingSizes): SharedArrayBuffer {
+  const block = new SharedArrayBuffer(p.bytes);
+  writeHeader(block, KIND_RINGS);
+  const words = new Int32Array(block);
+  for (let w = 0; w < p.workers; w++) {
+    formatRing(words, p.rx[w]!, sizes.rx, DESC_WORDS);
+    formatRing(words, p.tx[w]!, sizes.tx, DESC_WORDS);
+    formatRing(words, p.recycle[w]!, pow2AtLeast(frames), 1);
+    formatRing(words, p.grant[w]!, sizes.grant, 1);
+    formatRing(words, p.control[w]!, CONTROL_SLOTS, CONTROL_WORDS);
+  }
+  for (const at of p.redirect) if (at >= 0) formatRing(words, at, sizes.redirect, DESC_WORDS);
+  return block;
+}
+
+/** A worker's end of its port: descriptor rings, credit, the way home. */
+export class WorkerPort {
+  readonly worker: number;
+  readonly frames: FrameTable;
+  readonly rx: RingConsumer;
+  readonly tx: RingProducer;
+  readonly control: RingProducer;
+  /** From and to the other workers; the entry of this worker itself is null. */
+  readonly redirectIn: readonly (RingConsumer | null)[];
+  readonly redirectOut: readonly (RingProducer | null)[];
+  private readonly recycle: RingProducer;
+  private readonly grant: RingConsumer;
+  private readonly stack: Int32Array;
+  private top = 0;
+  private readonly mine: number;
+
+  constructor(block: SharedArrayBuffer, p: PortRingsPlan, worker: number, frames: FrameTable) {
+    const words = new Int32Array(block);
+    this.worker = worker;
+    this.frames = frames;
+    this.rx = new RingConsumer(words, p.rx[worker]!);
+    this.tx = new RingProducer(words, p.tx[worker]!);
+    this.control = new RingProducer(words, p.control[worker]!);
+    this.recycle = new RingProducer(words, p.recycle[worker]!);
+    this.grant = new RingConsumer(words, p.grant[worker]!);
+    const others = (make: (other: number) => number): number[] => Array.from({ length: p.workers }, (_, o) => (o === worker ? -1 : make(o)));
+    this.redirectIn = others((o) => p.redirect[o * p.workers + worker]!).map((at) => (at < 0 ? null : new RingConsumer(words, at)));
+    this.redirectOut = others((o) => p.redirect[worker * p.workers + o]!).map((at) => (at < 0 ? null : new RingProducer(words, at)));
+    this.stack = new Int32Array(p.grantSlots);
+    this.mine = OWNER_WORKER + worker;
+  }
+
+  // hot: per packet
+  /** An empty frame to send from, or -1 without credit. */
+  takeFrame(): number {
+    if (this.top === 0) {
+      this.pullGrant();
+      if (this.top === 0) return -1;
+    }
+    return this.stack[--this.top]!;
+  }
+
+  // hot: per burst
+  /** Frames that can be taken now, up to `want` looked for. */
+  credit(want: number): number {
+    if (this.top < want) this.pullGrant();
+    return this.top;
+  }
+
+  private pullGrant(): void {
+    let n = this.grant.ready();
+    const room = this.stack.length - this.top;
+    if (n > room) n = room;
+    if (n > 64) n = 64;
+    const owner = this.frames.owner;
+    for (let i = 0; i < n; i++) {
+      const f = this.grant.words[this.grant.slot(i)]!;
+      owner[f] = this.mine;
+      this.stack[this.top++] = f;
+    }
+    if (n > 0) this.grant.take(n);
+  }
+
+  // hot: per packet
+  /** One frame goes home. The caller owned it. */
+  freeFrame(f: number): void {
+    this.frames.owner[f] = OWNER_RING;
+    this.recycle.words[this.recycle.slot(0)] = f;
+    this.recycle.put(1);
+  }
+
+  // hot: per packet
+  /** Every link of a train goes home. */
+  freeTrain(f: number): void {
+    const next = this.frames.next;
+    for (let g = f; g >= 0; ) {
+      const n = next[g]!;
+      this.freeFrame(g);
+      g = n;
+    }
+  }
+
+  // hot: per burst
+  /** Publishes all indices this side moved. Returns whether the broker has something new to see. */
+  flush(): boolean {
+    let news = this.tx.flush();
+    if (this.recycle.flush()) news = true;
+    if (this.control.flush()) news = true;
+    this.rx.flush();
+    this.grant.flush();
+    return news;
+  }
+
+  /** Gives all credit back, at the end of a worker's life. */
+  returnCredit(): void {
+    for (;;) {
+      this.pullGrant();
+      if (this.top === 0) break;
+      while (this.top > 0) this.freeFrame(this.stack[--this.top]!);
+    }
+    this.flush();
+  }
+
+  publishes(): number {
+    return this.tx.publishes + this.recycle.publishes + this.rx.publishes + this.grant.publishes + this.control.publishes;
+  }
+}
+
+/** The broker's end of the same rings. */
+export class BrokerPort {
+  readonly worker: number;
+  readonly rx: RingProducer;
+  readonly tx: RingConsumer;
+  readonly recycle: RingConsumer;
+  readonly grant: RingProducer;
+  readonly control: RingConsumer;
+
+  constructor(block: SharedArrayBuffer, p: PortRingsPlan, worker: number) {
+    const words = new Int32Array(block);
+    this.worker = worker;
+    this.rx = new RingProducer(words, p.rx[worker]!);
+    this.tx = new RingConsumer(words, p.tx[worker]!);
+    this.recycle = new RingConsumer(words, p.recycle[worker]!);
+    this.grant = new RingProducer(words, p.grant[worker]!);
+    this.control = new RingConsumer(words, p.control[worker]!);
+  }
+
+  // hot: per burst
+  /** Returns whether the worker has something new to see. */
+  flush(): boolean {
+    let news = this.rx.flush();
+    if (this.grant.flush()) news = true;
+    this.tx.flush();
+    this.recycle.flush();
+    this.control.flush();
+    return news;
+  }
+
+  publishes(): number {
+    return this.rx.publishes + this.grant.publishes + this.tx.publishes + this.recycle.publishes + this.control.publishes;
+  }
+}

@@ -1,0 +1,168 @@
+/**
+ * Single-producer single-consumer rings in shared memory. Wait-free, burst-only, never allocates.
+ *
+ *   producer: room(n) → write slots at slot(i) with plain stores → put(n) ... → flush()
+ *   consumer: ready() → read slots at slot(i) → take(n) ... → flush()
+ *
+ * `put` and `take` move the private index; it reaches the other side with one `Atomics.store` at least every
+ * PUBLISH_EVERY slots and at `flush()`, which a thread calls when its breath ends. Each side caches the other's
+ * index and reloads it only when the cache says full or empty. No single-element push exists.
+ */
+import { PUBLISH_EVERY, RING_CAPACITY, RING_HEAD, RING_SLOT_WORDS, RING_SLOTS, RING_TAIL } from './layout.ts';
+
+/** Formats a ring at word `at` of `words`. Main only, before it is shared. `capacity` must be a power of two. */
+export function formatRing(words: Int32Array, at: number, capacity: number, slotWords: number): void {
+  if (capacity < 2 || (capacity & (capacity - 1)) !== 0) throw new RangeError(`ring capacity ${capacity} is not a power of two`);
+  words[at + RING_TAIL] = 0;
+  words[at + RING_HEAD] = 0;
+  words[at + RING_CAPACITY] = capacity;
+  words[at + RING_SLOT_WORDS] = slotWords;
+}
+
+export class RingProducer {
+  readonly words: Int32Array;
+  readonly capacity: number;
+  readonly slotWords: number;
+  private readonly base: number;
+  private readonly slots: number;
+  private readonly mask: number;
+  private tail: number;
+  private published: number;
+  private headCached: number;
+  /** Index stores so far: at most one per PUBLISH_EVERY slots plus one a flush. */
+  publishes = 0;
+  /** Most slots ever seen occupied when room was asked for. */
+  highWater = 0;
+
+  constructor(words: Int32Array, at: number) {
+    this.words = words;
+    this.base = at;
+    this.capacity = words[at + RING_CAPACITY]!;
+    this.slotWords = words[at + RING_SLOT_WORDS]!;
+    this.slots = at + RING_SLOTS;
+    this.mask = this.capacity - 1;
+    this.tail = Atomics.load(words, at + RING_TAIL);
+    this.published = this.tail;
+    this.headCached = Atomics.load(words, at + RING_HEAD);
+  }
+
+  // hot: per burst
+  /** Free slots, up to `want`; reloads the consumer's index only when the cached one does not give `want`. */
+  room(want: number): number {
+    let free = this.capacity - ((this.tail - this.headCached) | 0);
+    if (free < want) {
+      this.headCached = Atomics.load(this.words, this.base + RING_HEAD);
+      free = this.capacity - ((this.tail - this.headCached) | 0);
+      const used = this.capacity - free;
+      if (used > this.highWater) this.highWater = used;
+    }
+    return free < want ? free : want;
+  }
+
+  // hot: per packet
+  /** Word index of the i-th slot not yet put. */
+  slot(i: number): number {
+    return this.slots + ((this.tail + i) & this.mask) * this.slotWords;
+  }
+
+  // hot: per packet
+  /** The next `n` slots are written. */
+  put(n: number): void {
+    this.tail = (this.tail + n) | 0;
+    if (((this.tail - this.published) | 0) >= PUBLISH_EVERY) this.publish();
+  }
+
+  // hot: per burst
+  /** Publishes what `put` has held back. Returns whether anything became visible. */
+  flush(): boolean {
+    if (this.tail === this.published) return false;
+    this.publish();
+    return true;
+  }
+
+  private publish(): void {
+    const used = (this.tail - this.headCached) | 0;
+    if (used > this.highWater) {
+      // The cached head may be old: look again before recording a high water that never was.
+      this.headCached = Atomics.load(this.words, this.base + RING_HEAD);
+      const now = (this.tail - this.headCached) | 0;
+      if (now > this.highWater) this.highWater = now;
+    }
+    this.published = this.tail;
+    this.publishes++;
+    Atomics.store(this.words, this.base + RING_TAIL, this.tail);
+  }
+
+  /** Slots occupied as this side knows it: exact only when the consumer is still. */
+  used(): number {
+    return (this.tail - Atomics.load(this.words, this.base + RING_HEAD)) | 0;
+  }
+}
+
+export class RingConsumer {
+  readonly words: Int32Array;
+  readonly capacity: number;
+  readonly slotWords: number;
+  private readonly base: number;
+  private readonly slots: number;
+  private readonly mask: number;
+  private head: number;
+  private published: number;
+  private tailCached: number;
+  publishes = 0;
+
+  constructor(words: Int32Array, at: number) {
+    this.words = words;
+    this.base = at;
+    this.capacity = words[at + RING_CAPACITY]!;
+    this.slotWords = words[at + RING_SLOT_WORDS]!;
+    this.slots = at + RING_SLOTS;
+    this.mask = this.capacity - 1;
+    this.head = Atomics.load(words, at + RING_HEAD);
+    this.published = this.head;
+    this.tailCached = Atomics.load(words, at + RING_TAIL);
+  }
+
+  // hot: per burst
+  /** Slots ready to read, from the cached producer index; reloads it when the cache is empty. */
+  ready(): number {
+    let n = (this.tailCached - this.head) | 0;
+    if (n === 0) {
+      this.tailCached = Atomics.load(this.words, this.base + RING_TAIL);
+      n = (this.tailCached - this.head) | 0;
+    }
+    return n;
+  }
+
+  // hot: per burst
+  /** Slots ready after a forced reload: the last look before sleeping. */
+  readyNow(): number {
+    this.tailCached = Atomics.load(this.words, this.base + RING_TAIL);
+    return (this.tailCached - this.head) | 0;
+  }
+
+  // hot: per packet
+  /** Word index of the i-th slot not yet taken. */
+  slot(i: number): number {
+    return this.slots + ((this.head + i) & this.mask) * this.slotWords;
+  }
+
+  // hot: per packet
+  /** The next `n` slots are read and may be overwritten. */
+  take(n: number): void {
+    this.head = (this.head + n) | 0;
+    if (((this.head - this.published) | 0) >= PUBLISH_EVERY) {
+      this.published = this.head;
+      this.publishes++;
+      Atomics.store(this.words, this.base + RING_HEAD, this.head);
+    }
+  }
+
+  // hot: per burst
+  flush(): void {
+    if (this.head === this.published) return;
+    this.published = this.head;
+    this.publishes++;
+    Atomics.store(this.words, this.base + RING_HEAD, this.head);
+  }
+}

@@ -1,0 +1,125 @@
+/**
+ * Which worker a flow belongs to: shared tables, read by the dispatcher for every frame and by `connect()` when it picks
+ * a source port. A frame is placed by its local port's worker list if there is one, else by the indirection table (RETA)
+ * or, with `steering: modulo`, by hash % workers as the seed did.
+ *
+ * Block (words from its base): 0 workers · 1 mode · 2 epoch (bumped at every change) · 32.. RETA (512)
+ * · then per protocol (TCP, UDP) 65536 entries of 4 words: worker mask lo, hi, and the mask before the last change lo, hi.
+ *
+ * A mask names the workers that serve a local port. Its k-th set bit (k = hash % bits) is the owner, so that both
+ * directions of a flow and every one of its frames agree. When a mask changes, flows that already live elsewhere miss at
+ * the new worker, which redirects them to the owner under the previous mask.
+ */
+import { MAX_WORKERS, RETA_SIZE } from './layout.ts';
+
+export const STEER_RETA = 0;
+export const STEER_MODULO = 1;
+
+const S_WORKERS = 0;
+const S_MODE = 1;
+const S_EPOCH = 2;
+const S_RETA = 32;
+const S_PORTS = S_RETA + RETA_SIZE;
+const ENTRY = 4;
+
+export const STEERING_BYTES = (S_PORTS + 2 * 65536 * ENTRY) * 4;
+
+export const STEER_TCP = 0;
+export const STEER_UDP = 1;
+
+export class Steering {
+  private readonly words: Int32Array;
+  private readonly at: number;
+  readonly workers: number;
+  private readonly modulo: boolean;
+
+  /** `at`: byte offset of the steering block in the control block. */
+  constructor(block: SharedArrayBuffer, at: number) {
+    this.words = new Int32Array(block, 0, block.byteLength >> 2);
+    this.at = at >> 2;
+    this.workers = this.words[this.at + S_WORKERS]!;
+    this.modulo = this.words[this.at + S_MODE] === STEER_MODULO;
+  }
+
+  /** Main only: an even RETA over `workers`. */
+  static format(block: SharedArrayBuffer, at: number, workers: number, mode: number): void {
+    if (workers < 1 || workers > MAX_WORKERS) throw new RangeError(`workers ${workers} is not in 1..${MAX_WORKERS}`);
+    const w = new Int32Array(block, at, STEERING_BYTES >> 2);
+    w[S_WORKERS] = workers;
+    w[S_MODE] = mode;
+    for (let i = 0; i < RETA_SIZE; i++) w[S_RETA + i] = i % workers;
+  }
+
+  // hot: per packet
+  /** Worker of a frame whose flow hash is `hash` and whose local port is `port` (0 when there is none). */
+  owner(proto: number, hash: number, port: number): number {
+    const words = this.words;
+    const e = this.at + S_PORTS + ((proto << 16) + port) * ENTRY;
+    const lo = words[e]!;
+    const hi = words[e + 1]!;
+    if ((lo | hi) !== 0) return pick(lo, hi, hash);
+    return this.byHash(hash);
+  }
+
+  // hot: per packet
+  byHash(hash: number): number {
+    return this.modulo ? (hash >>> 1) % this.workers : this.words[this.at + S_RETA + (hash & (RETA_SIZE - 1))]!;
+  }
+
+  /** Owner under the mask before the last change of that port, or -1 when it never changed. */
+  ownerBefore(proto: number, hash: number, port: number): number {
+    const e = this.at + S_PORTS + ((proto << 16) + port) * ENTRY;
+    const now = this.words[e]! | this.words[e + 1]!;
+    const lo = this.words[e + 2]!;
+    const hi = this.words[e + 3]!;
+    if ((lo | hi) !== 0) return pick(lo, hi, hash);
+    return now !== 0 ? this.byHash(hash) : -1;
+  }
+
+  /** Worker `worker` begins (`on`) or ends to serve a local port. Any thread; writers lock the epoch word (odd while locked). */
+  serve(proto: number, port: number, worker: number, on: boolean): void {
+    const words = this.words;
+    const e = this.at + S_PORTS + ((proto << 16) + port) * ENTRY;
+    const epoch = this.at + S_EPOCH;
+    for (;;) {
+      const e = Atomics.load(words, epoch);
+      if ((e & 1) === 0 && Atomics.compareExchange(words, epoch, e, e | 1) === e) break;
+    }
+    const bit = 1 << (worker & 31);
+    const half = worker >> 5;
+    Atomics.store(words, e + 2, words[e]!);
+    Atomics.store(words, e + 3, words[e + 1]!);
+    if (on) Atomics.or(words, e + half, bit);
+    else Atomics.and(words, e + half, ~bit);
+    Atomics.store(words, epoch, ((words[epoch]! | 1) + 1) | 0);
+  }
+
+  /** Whether `worker` is among the workers that serve the port. */
+  serves(proto: number, port: number, worker: number): boolean {
+    const e = this.at + S_PORTS + ((proto << 16) + port) * ENTRY;
+    return (Atomics.load(this.words, e + (worker >> 5)) & (1 << (worker & 31))) !== 0;
+  }
+
+  /** Whether any worker serves the port. */
+  served(proto: number, port: number): boolean {
+    const e = this.at + S_PORTS + ((proto << 16) + port) * ENTRY;
+    return (Atomics.load(this.words, e) | Atomics.load(this.words, e + 1)) !== 0;
+  }
+}
+
+function bits(x: number): number {
+  x = x - ((x >>> 1) & 0x55555555);
+  x = (x & 0x33333333) + ((x >>> 2) & 0x33333333);
+  return Math.imul((x + (x >>> 4)) & 0x0f0f0f0f, 0x01010101) >>> 24;
+}
+
+/** The (hash % bits)-th set bit of a 64-bit mask. */
+function pick(lo: number, hi: number, hash: number): number {
+  const n = bits(lo) + bits(hi);
+  let k = (hash >>> 1) % n;
+  for (let w = 0; w < MAX_WORKERS; w++) {
+    const set = w < 32 ? (lo >>> w) & 1 : (hi >>> (w - 32)) & 1;
+    if (set !== 0 && k-- === 0) return w;
+  }
+  return 0;
+}

@@ -1,0 +1,130 @@
+/**
+ * The surface of a stack that the APIs stand on (mtcp, later net and frames). A socket is a small non-negative integer:
+ * the column index of a listener or connection. Calls return a non-negative result, or a negative errno (errors.ts) and never throw.
+ */
+
+// Event bits, mTCP's and Linux's values
+export const EPOLLIN = 0x001;
+export const EPOLLPRI = 0x002;
+export const EPOLLOUT = 0x004;
+export const EPOLLERR = 0x008;
+export const EPOLLHUP = 0x010;
+export const EPOLLRDHUP = 0x2000;
+export const EPOLLONESHOT = 1 << 30;
+export const EPOLLET = 1 << 31;
+
+// errno values, Linux x86-64, returned negated
+export const EPERM = 1;
+export const EINTR = 4;
+export const EBADF = 9;
+export const EAGAIN = 11;
+export const ENOMEM = 12;
+export const EEXIST = 17;
+export const EINVAL = 22;
+export const EMFILE = 24;
+export const EPIPE = 32;
+export const ENOPROTOOPT = 92;
+export const EOPNOTSUPP = 95;
+export const EADDRINUSE = 98;
+export const EADDRNOTAVAIL = 99;
+export const ENETUNREACH = 101;
+export const ECONNABORTED = 103;
+export const ECONNRESET = 104;
+export const EISCONN = 106;
+export const ENOTCONN = 107;
+export const ETIMEDOUT = 110;
+export const ECONNREFUSED = 111;
+export const EHOSTUNREACH = 113;
+export const EALREADY = 114;
+export const EINPROGRESS = 115;
+export const ENOENT = 2;
+
+export const SHUT_RD = 0;
+export const SHUT_WR = 1;
+export const SHUT_RDWR = 2;
+
+/**
+ * The ready list of one consumer (an epoll instance, or net): sockets whose condition changed, intrusive, no allocation.
+ * Consumer 0 is "nobody": events are recorded but nothing is listed.
+ */
+export interface ReadyList {
+  /** New consumer id (1..63), or -EMFILE. */
+  openConsumer(): number;
+  closeConsumer(consumer: number): void;
+  /** Routes a socket's events to a consumer (0: to nobody) and lists it at once if any level event holds. */
+  route(socket: number, consumer: number): void;
+  consumerOf(socket: number): number;
+  /** First socket on the list, or -1. */
+  first(consumer: number): number;
+  /** The next one after `socket`, or -1. Fetch it before `unlink`. */
+  after(socket: number): number;
+  /** Takes `socket` off; `previous` is the one before it on the list or -1. Reaps it if it was freed meanwhile. */
+  unlink(consumer: number, socket: number, previous: number): void;
+  /** Conditions that hold now (level): EPOLLIN … */
+  levels(socket: number): number;
+  /** Conditions raised since the last takeEdges (edge), and clears them. A freed socket has none. */
+  takeEdges(socket: number): number;
+}
+
+export interface Sockets {
+  /** New unbound TCP socket, or -EMFILE. */
+  open(): number;
+  /** ip 0 = any of ours; port 0 = chosen at connect or listen. -EADDRINUSE, -EADDRNOTAVAIL, -EINVAL. */
+  bind(s: number, ip: number, port: number): number;
+  /** -EADDRINUSE, -EINVAL. Publishes this worker as a server of the port in the steering table. */
+  listen(s: number, backlog: number): number;
+  /** A connection from the accept queue (its columns live, state ≥ ESTABLISHED or already closed by the peer), or -EAGAIN. */
+  accept(s: number): number;
+  /** Begins to connect: -EINPROGRESS normally. Picks a source port whose hash comes home. -EADDRNOTAVAIL, -ENETUNREACH, -EISCONN, -EALREADY. */
+  connect(s: number, ip: number, port: number): number;
+  /**
+   * Copies up to `length` bytes to `buffer[offset…]`. 0 at end of stream (or length 0), -EAGAIN, -ENOTCONN, or the pending
+   * error once (-ECONNRESET, -ETIMEDOUT …). The bytes are there when it returns; the buffer is not kept. `peek` leaves them queued.
+   */
+  read(s: number, buffer: Uint8Array, offset: number, length: number, peek: boolean): number;
+  /** Accepts up to `length` bytes into the send buffer; short writes happen. -EAGAIN, -EPIPE, -ENOTCONN, pending error. */
+  write(s: number, buffer: Uint8Array, offset: number, length: number): number;
+  /** Graceful: queued data, then FIN. Unread data or linger 0: RST. The id is invalid afterwards. */
+  close(s: number): number;
+  /** RST now. The id is invalid afterwards. */
+  abort(s: number): number;
+  shutdown(s: number, how: number): number;
+  /** Bytes that read would return now. */
+  readable(s: number): number;
+  /** Bytes that write would take now. */
+  writable(s: number): number;
+  /** Returns and clears SO_ERROR (positive errno, 0 none). */
+  takeError(s: number): number;
+  /** RFC 9293 state number (tcp/states.ts). */
+  state(s: number): number;
+  localAddress(s: number): number;
+  localPort(s: number): number;
+  remoteAddress(s: number): number;
+  remotePort(s: number): number;
+  setNoDelay(s: number, on: boolean): void;
+  noDelay(s: number): boolean;
+  /** Connections not yet CLOSED, TIME_WAIT included, and listeners. */
+  inUse(): number;
+  readonly ready: ReadyList;
+}
+
+/** One core's stack, as its driver sees it. */
+export interface Stack {
+  readonly sockets: Sockets;
+  /**
+   * First half of a breath: pull, input, timers. Returns how much happened (frames plus timers), 0 when idle.
+   * The clock must have been refreshed.
+   */
+  begin(): number;
+  /** Second half: data that outlives the breath moves to chunks, output, push. Returns frames sent. */
+  end(): number;
+  /** Whether frames wait in rings or output is pending: the last look before sleeping. */
+  pending(): boolean;
+  /** Milliseconds until the next timer, 0 when due, -1 when none. */
+  nextDeadlineMs(): number;
+  /** Stops listening, closes every connection (FIN); `drained()` says when all are gone. */
+  drain(): void;
+  drained(): boolean;
+  /** RSTs what is left, returns every frame and all credit. */
+  destroy(): void;
+}
