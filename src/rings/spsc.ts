@@ -23,7 +23,8 @@ export class RingProducer {
   readonly words: Int32Array;
   readonly capacity: number;
   readonly slotWords: number;
-  private readonly base: number;
+  /** Word index of the ring in `words`. */
+  readonly base: number;
   private readonly slots: number;
   private readonly mask: number;
   private tail: number;
@@ -103,7 +104,8 @@ export class RingConsumer {
   readonly words: Int32Array;
   readonly capacity: number;
   readonly slotWords: number;
-  private readonly base: number;
+  /** Word index of the ring in `words`. */
+  readonly base: number;
   private readonly slots: number;
   private readonly mask: number;
   private head: number;

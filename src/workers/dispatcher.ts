@@ -1,0 +1,416 @@
+/**
+ * The dispatcher: a port's broker. Runs on a thread of its own (layout `dispatcher`) or inside the worker (`inline`).
+ *
+ * A breath, in prose: *pull* a burst from the port, look at one cache line of each frame, give ARP to the host and every
+ * other frame to the worker its flow belongs to; read the workers' messages; let the host's and the port's timers run.
+ * Then *push*: send what the workers have to send, take their used frames home, give them credit, publish, ring.
+ *
+ * A full worker ring never stalls the port: frames wait in that worker's overflow queue, in order, within a budget;
+ * beyond it data is dropped first, SYNs next. `received = delivered + Σ drops(reason)`.
+ */
+import type { Port } from '../ports/port.ts';
+import type { Doorbell } from '../rings/doorbell.ts';
+import {
+  C_DROP,
+  C_PUBLISHES,
+  C_RING_HIGH_WATER,
+  C_RING_SLOTS,
+  C_RX_BURSTS,
+  C_RX_BYTES,
+  C_RX_DELIVERED,
+  C_RX_PACKETS,
+  C_TX_BURSTS,
+  C_TX_BYTES,
+  C_TX_PACKETS,
+  type Counters,
+} from '../rings/counters.ts';
+import { DROP_BAD_DESCRIPTOR, DROP_CLOSING, DROP_REASONS, DROP_RING_FULL_DATA, DROP_RING_FULL_SYN } from '../rings/drops.ts';
+import { frameValid } from '../rings/frameTable.ts';
+import {
+  D_DATA,
+  D_FLAGS_GSO,
+  D_FRAME,
+  D_HASH,
+  D_OFFSETS,
+  D_REGION_GEN,
+  D_SEGS_VLAN,
+  D_TOTAL,
+  DESC_WORDS,
+  F_CSUM_OK,
+  F_IPCSUM_OK,
+  F_TX,
+  OWNER_BROKER,
+  OWNER_RING,
+} from '../rings/layout.ts';
+import type { BrokerPort } from '../rings/portRings.ts';
+import { RingConsumer } from '../rings/spsc.ts';
+import { STEER_TCP, STEER_UDP, type Steering } from '../rings/steering.ts';
+import { createHost, type Host, type HostOptions } from '../stack/host.ts';
+import { Classified, classify, KIND_ARP, KIND_DROP, KIND_TCP, KIND_UDP } from '../wire/flow.ts';
+
+export interface DispatcherEnv {
+  port: Port;
+  /** The broker's ends of the rings, by worker id, and each worker's bell (null when the worker is this very thread). */
+  rings: readonly BrokerPort[];
+  bells: readonly (Doorbell | null)[];
+  steering: Steering;
+  counters: Counters;
+  /** [nowUs, nowMs], refreshed by the driver. */
+  clock: Int32Array;
+  random: () => number;
+  /** Where the published host state stands, and what it starts with; null for a port that is not RX queue 0. */
+  host: Omit<HostOptions, 'takeFrame' | 'send'>;
+  /** Frames taken from the port, and from each worker, a breath. */
+  burst: number;
+  /** Descriptors a worker's overflow queue holds. */
+  overflow: number;
+}
+
+export interface Dispatcher {
+  /** First half: receive, place, timers. Returns frames received plus messages read. */
+  pull(): number;
+  /** Second half: send, take home, grant, publish, ring. Returns frames sent plus frames come home. */
+  push(): number;
+  /** The last look before sleeping. */
+  pending(): boolean;
+  /** Milliseconds until the host or the port has something to do, -1 when never. */
+  nextDeadlineMs(): number;
+  /** A dead or stopped worker's rings: every frame in them comes home. The worker must not touch them any more. */
+  reclaim(worker: number): void;
+  /** Frames in rings and overflow queues between port and workers. */
+  inFlight(): number;
+  readonly host: Host;
+}
+
+/** Slots of one worker's overflow queue that only a SYN may take: new connections outlive a data flood. */
+const SYN_RESERVE = 16;
+
+export function createDispatcher(env: DispatcherEnv): Dispatcher {
+  const { port, rings, bells, steering, counters, clock, burst } = env;
+  const { frames } = port;
+  const { view, offset, owner, next, generation, length } = frames;
+  const v = counters.v;
+  const workers = rings.length;
+  const overflowSlots = env.overflow + SYN_RESERVE;
+  const desc = new Int32Array(burst * DESC_WORDS);
+  const overflow = Array.from({ length: workers }, () => new Int32Array(overflowSlots * DESC_WORDS));
+  const overflowHead = new Int32Array(workers);
+  const overflowCount = new Int32Array(workers);
+  const ids = new Int32Array(64);
+  const seen = new Classified();
+  // Credit is granted only beyond this many free frames: the rest is for receiving.
+  const reserve = Math.max(64, Math.min(1024, port.available() >> 2));
+  let firstWorker = 0;
+
+  const host = createHost({
+    ...env.host,
+    takeFrame: () => {
+      if (port.alloc(ids, 0, 1) !== 1) return -1;
+      owner[ids[0]!] = OWNER_BROKER;
+      return ids[0]!;
+    },
+    send: (f: number, lengthBytes: number) => {
+      const d = hostDesc;
+      next[f] = -1;
+      length[f] = lengthBytes;
+      d[D_FRAME] = f;
+      d[D_DATA] = (frames.headroom << 16) | lengthBytes;
+      d[D_TOTAL] = lengthBytes;
+      d[D_REGION_GEN] = (frames.region << 16) | (generation[f]! & 0xffff);
+      d[D_OFFSETS] = 14 << 8;
+      d[D_FLAGS_GSO] = F_TX | F_CSUM_OK | F_IPCSUM_OK;
+      d[D_SEGS_VLAN] = 1;
+      d[D_HASH] = 0;
+      if (port.txBurst(d, 0, 1) !== 1) {
+        port.free(f);
+        return;
+      }
+      v[C_TX_PACKETS]!++;
+      v[C_TX_BYTES]! += lengthBytes;
+    },
+  });
+  const hostDesc = new Int32Array(DESC_WORDS);
+
+  // hot: per packet
+  function setOwner(f: number, links: number, who: number): void {
+    owner[f] = who;
+    for (let g = next[f]!, left = links - 1; left > 0 && g >= 0; left--, g = next[g]!) owner[g] = who;
+  }
+
+  // hot: per packet
+  function freeTrain(f: number): void {
+    for (let g = f; g >= 0; ) {
+      const n = next[g]!;
+      port.free(g);
+      g = n;
+    }
+  }
+
+  // hot: per packet
+  /** Ring slot or overflow queue; returns whether the frame found a place. */
+  function place(w: number, at: number, syn: boolean): boolean {
+    const r = rings[w]!.rx;
+    const links = desc[at + D_SEGS_VLAN]! & 0xffff;
+    if (overflowCount[w] === 0 && r.room(1) === 1) {
+      setOwner(desc[at]!, links, OWNER_RING);
+      const s = r.slot(0);
+      const words = r.words;
+      for (let i = 0; i < DESC_WORDS; i++) words[s + i] = desc[at + i]!;
+      r.put(1);
+      v[C_RING_SLOTS]!++;
+      return true;
+    }
+    if (overflowCount[w]! >= (syn ? overflowSlots : overflowSlots - SYN_RESERVE)) return false;
+    const q = overflow[w]!;
+    const s = ((overflowHead[w]! + overflowCount[w]!) % overflowSlots) * DESC_WORDS;
+    for (let i = 0; i < DESC_WORDS; i++) q[s + i] = desc[at + i]!;
+    overflowCount[w]!++;
+    return true;
+  }
+
+  // hot: per burst
+  function drainOverflow(w: number): void {
+    const r = rings[w]!.rx;
+    const q = overflow[w]!;
+    while (overflowCount[w]! > 0 && r.room(1) === 1) {
+      const from = overflowHead[w]! * DESC_WORDS;
+      setOwner(q[from]!, q[from + D_SEGS_VLAN]! & 0xffff, OWNER_RING);
+      const s = r.slot(0);
+      for (let i = 0; i < DESC_WORDS; i++) r.words[s + i] = q[from + i]!;
+      r.put(1);
+      v[C_RING_SLOTS]!++;
+      overflowHead[w] = (overflowHead[w]! + 1) % overflowSlots;
+      overflowCount[w]!--;
+    }
+  }
+
+  // hot: per packet
+  function dispatch(at: number): void {
+    const f = desc[at + D_FRAME]!;
+    const eth = offset[f]! + (desc[at + D_DATA]! >>> 16);
+    const linear = desc[at + D_DATA]! & 0xffff;
+    v[C_RX_PACKETS]!++;
+    v[C_RX_BYTES]! += desc[at + D_TOTAL]!;
+    classify(view, eth, linear, seen);
+    if (seen.kind === KIND_ARP) {
+      const reason = host.input(eth, linear);
+      if (reason === 0) v[C_RX_DELIVERED]!++;
+      else v[C_DROP + reason]!++;
+      freeTrain(f);
+      return;
+    }
+    if (seen.kind === KIND_DROP) {
+      v[C_DROP + seen.reason]!++;
+      freeTrain(f);
+      return;
+    }
+    desc[at + D_HASH] = seen.hash;
+    let w: number;
+    if (seen.kind === KIND_TCP) w = steering.owner(STEER_TCP, seen.hash, seen.localPort);
+    else if (seen.kind === KIND_UDP) w = steering.owner(STEER_UDP, seen.hash, seen.localPort);
+    else w = steering.byHash(seen.hash);
+    if (place(w, at, seen.isSyn)) {
+      v[C_RX_DELIVERED]!++;
+    } else {
+      v[C_DROP + (seen.isSyn ? DROP_RING_FULL_SYN : DROP_RING_FULL_DATA)]!++;
+      freeTrain(f);
+    }
+  }
+
+  // hot: per burst
+  function pull(): number {
+    for (let w = 0; w < workers; w++) if (overflowCount[w]! > 0) drainOverflow(w);
+    const n = port.rxBurst(desc, 0, burst);
+    if (n > 0) {
+      v[C_RX_BURSTS]!++;
+      for (let i = 0; i < n; i++) dispatch(i * DESC_WORDS);
+    }
+    let messages = 0;
+    for (let w = 0; w < workers; w++) {
+      const c = rings[w]!.control;
+      const k = c.ready();
+      for (let i = 0; i < k; i++) {
+        const m = c.slot(i);
+        host.message(c.words[m]!, c.words[m + 1]!);
+      }
+      if (k > 0) c.take(k);
+      messages += k;
+    }
+    host.tick(clock[1]!);
+    port.tick(clock[0]!);
+    return n + messages;
+  }
+
+  // hot: per burst
+  /** A worker's descriptors are believed after one check; a bad one is skipped and counted. */
+  function transmit(b: BrokerPort): number {
+    const tx = b.tx;
+    let ready = tx.ready();
+    if (ready === 0) return 0;
+    if (ready > burst) ready = burst;
+    let n = 0;
+    let sent = 0;
+    let bytes = 0;
+    const words = tx.words;
+    for (let i = 0; i < ready; i++) {
+      const s = tx.slot(i);
+      if (
+        !frameValid(frames, words[s + D_FRAME]!, words[s + D_REGION_GEN]!) ||
+        (words[s + D_DATA]! >>> 16) + (words[s + D_DATA]! & 0xffff) > frames.frameBytes
+      ) {
+        // Not sent and not freed: a descriptor that lies says nothing about who owns the frame.
+        v[C_DROP + DROP_BAD_DESCRIPTOR]!++;
+        if (n === 0) {
+          tx.take(1);
+          return 1;
+        }
+        break;
+      }
+      const d = n * DESC_WORDS;
+      for (let j = 0; j < DESC_WORDS; j++) desc[d + j] = words[s + j]!;
+      n++;
+    }
+    sent = port.txBurst(desc, 0, n);
+    for (let i = 0; i < sent; i++) bytes += desc[i * DESC_WORDS + D_TOTAL]!;
+    if (sent > 0) {
+      tx.take(sent);
+      v[C_TX_BURSTS]!++;
+      v[C_TX_PACKETS]! += sent;
+      v[C_TX_BYTES]! += bytes;
+      v[C_RING_SLOTS]! += sent;
+    }
+    return sent;
+  }
+
+  // hot: per burst
+  function takeHome(b: BrokerPort): number {
+    const r = b.recycle;
+    let n = r.ready();
+    if (n > 256) n = 256;
+    for (let i = 0; i < n; i++) {
+      const f = r.words[r.slot(i)]!;
+      if (f >= 0 && f < frames.frames) port.free(f);
+      else v[C_DROP + DROP_BAD_DESCRIPTOR]!++;
+    }
+    if (n > 0) {
+      r.take(n);
+      v[C_RING_SLOTS]! += n;
+    }
+    return n;
+  }
+
+  // hot: per burst
+  function grant(b: BrokerPort): void {
+    let want = port.available() - reserve;
+    if (want <= 0) return;
+    if (want > 64) want = 64;
+    // A quarter of the ring at least, or nothing: granting by ones costs a publish each.
+    const g = b.grant;
+    const room = g.room(want);
+    if (room < want && room < g.capacity >> 2) return;
+    const n = port.alloc(ids, 0, room);
+    for (let i = 0; i < n; i++) {
+      owner[ids[i]!] = OWNER_RING;
+      g.words[g.slot(i)] = ids[i]!;
+    }
+    if (n > 0) {
+      g.put(n);
+      v[C_RING_SLOTS]! += n;
+    }
+  }
+
+  // hot: per burst
+  function push(): number {
+    let moved = 0;
+    let publishes = 0;
+    let high = v[C_RING_HIGH_WATER]!;
+    firstWorker = firstWorker + 1 >= workers ? 0 : firstWorker + 1;
+    for (let k = 0; k < workers; k++) {
+      const w = firstWorker + k >= workers ? firstWorker + k - workers : firstWorker + k;
+      const b = rings[w]!;
+      moved += transmit(b);
+      moved += takeHome(b);
+      if (!stopped[w]) grant(b);
+      if (b.flush()) {
+        const bell = bells[w];
+        if (bell !== null && bell !== undefined) bell.ring();
+      }
+      publishes += b.publishes();
+      if (b.rx.highWater > high) high = b.rx.highWater;
+    }
+    v[C_RING_HIGH_WATER] = high;
+    v[C_PUBLISHES] = publishes;
+    port.flush();
+    const drops = port.drops;
+    for (let r = 1; r < DROP_REASONS; r++)
+      if (drops[r] !== 0) {
+        v[C_DROP + r]! += drops[r]!;
+        drops[r] = 0;
+      }
+    return moved;
+  }
+
+  const stopped: boolean[] = rings.map(() => false);
+
+  function pending(): boolean {
+    for (let w = 0; w < workers; w++) {
+      const b = rings[w]!;
+      if (b.tx.readyNow() > 0 || b.recycle.readyNow() > 0 || b.control.readyNow() > 0 || overflowCount[w]! > 0) return true;
+    }
+    return port.pending();
+  }
+
+  function nextDeadlineMs(): number {
+    let ms = host.nextDeadlineMs(clock[1]!);
+    if (port.hasDeadline()) {
+      const us = (port.deadlineUs() - clock[0]!) | 0;
+      const p = us <= 0 ? 0 : Math.ceil(us / 1000);
+      if (ms < 0 || p < ms) ms = p;
+    }
+    return ms;
+  }
+
+  function reclaim(w: number): void {
+    stopped[w] = true;
+    const b = rings[w]!;
+    while (b.tx.readyNow() > 0) if (transmit(b) === 0) {
+      // The device takes nothing: what the dead wanted to send is dropped.
+      freeTrain(b.tx.words[b.tx.slot(0) + D_FRAME]!);
+      v[C_DROP + DROP_CLOSING]!++;
+      b.tx.take(1);
+    }
+    while (takeHome(b) > 0);
+    while (overflowCount[w]! > 0) {
+      freeTrain(overflow[w]![overflowHead[w]! * DESC_WORDS]!);
+      overflowHead[w] = (overflowHead[w]! + 1) % overflowSlots;
+      overflowCount[w]!--;
+      v[C_RX_DELIVERED]!--;
+      v[C_DROP + DROP_CLOSING]!++;
+    }
+    // Nobody reads the rings towards the worker any more: this side takes its place as consumer.
+    b.flush();
+    const rx = new RingConsumer(b.rx.words, b.rx.base);
+    for (let n = rx.readyNow(); n > 0; n--) {
+      freeTrain(rx.words[rx.slot(0) + D_FRAME]!);
+      rx.take(1);
+      v[C_RX_DELIVERED]!--;
+      v[C_DROP + DROP_CLOSING]!++;
+    }
+    rx.flush();
+    const credit = new RingConsumer(b.grant.words, b.grant.base);
+    for (let n = credit.readyNow(); n > 0; n--) {
+      port.free(credit.words[credit.slot(0)]!);
+      credit.take(1);
+    }
+    credit.flush();
+    port.flush();
+  }
+
+  function inFlight(): number {
+    let n = 0;
+    for (let w = 0; w < workers; w++) n += rings[w]!.rx.used() + rings[w]!.tx.readyNow() + rings[w]!.recycle.readyNow() + overflowCount[w]!;
+    return n;
+  }
+
+  return { pull, push, pending, nextDeadlineMs, reclaim, inFlight, host };
+}
