@@ -15,9 +15,10 @@ export interface WorkerContext {
   readonly counters: Counters;
   /**
    * Driver-owned loop: `handler` is called once every full breath, between input and output. It must return quickly and
-   * not block. Replaces the previous handler; null removes it. A throw ends the worker.
+   * not block. Returns true when it has more to do at once (events left on its list): the next breath then follows
+   * without rest. Replaces the previous handler; null removes it. A throw ends the worker.
    */
-  setHandler(handler: (() => void) | null): void;
+  setHandler(handler: (() => boolean | void) | null): void;
   /**
    * Parity mode, for `while (epollWait(…))`: ends the running breath (output, push) and begins the next one (pull, input,
    * timers). When that one is idle, rests up to `waitMs` (0 no rest, never longer than 100) or until the bell.
