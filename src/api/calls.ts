@@ -1,0 +1,200 @@
+/**
+ * mTCP's socket calls. They check what the caller could have got wrong, then ask the stack. A result is never negative
+ * unless it is a negated errno; nothing throws except bad address text, and nothing is allocated.
+ */
+import {
+  EBADF,
+  EINVAL,
+  ENOPROTOOPT,
+  ENOTCONN,
+  EOPNOTSUPP,
+  SHUT_RD,
+  SHUT_RDWR,
+} from '../stack/sockets.ts';
+import { addressOf, formatAddress, isPort } from './address.ts';
+import type { SocketAddress } from './address.ts';
+import { EPOLL_BASE } from './epoll.ts';
+import { EAFNOSUPPORT, EPROTONOSUPPORT, ESOCKTNOSUPPORT } from './errors.ts';
+import type { Mctx } from './mctx.ts';
+
+export const AF_INET = 2;
+export const SOCK_STREAM = 1;
+export const IPPROTO_TCP = 6;
+export const MSG_PEEK = 2;
+export const SOL_SOCKET = 1;
+export const SO_ERROR = 4;
+export const TCP_NODELAY = 1;
+export const FIONREAD = 0x541b;
+export const FIONBIO = 0x5421;
+
+/** Whether `s` cannot be a socket's id. The stack knows whether it is open. */
+const bad = (s: number): boolean => (s | 0) !== s || s < 0 || s >= EPOLL_BASE;
+
+/** Whether offset and length lie within the buffer and it is one. */
+function badRange(buffer: Uint8Array, offset: number, length: number): boolean {
+  return !(buffer instanceof Uint8Array) || (offset | 0) !== offset || (length | 0) !== length ||
+    offset < 0 || length < 0 || offset + length > buffer.length;
+}
+
+/**
+ * New TCP socket, always nonblocking. -EAFNOSUPPORT, -ESOCKTNOSUPPORT, -EPROTONOSUPPORT for anything but
+ * AF_INET, SOCK_STREAM and 0 or IPPROTO_TCP; -EMFILE.
+ */
+export function socket(mctx: Mctx, domain: number, type: number, protocol = 0): number {
+  if (domain !== AF_INET) return -EAFNOSUPPORT;
+  if (type !== SOCK_STREAM) return -ESOCKTNOSUPPORT;
+  if (protocol !== 0 && protocol !== IPPROTO_TCP) return -EPROTONOSUPPORT;
+  return mctx.sockets.open();
+}
+
+/** Sockets are nonblocking from the start; this only checks the id. 0 or -EBADF. */
+export function setsockNonblock(mctx: Mctx, s: number): number {
+  return bad(s) || mctx.sockets.readable(s) === -EBADF ? -EBADF : 0;
+}
+
+/**
+ * Local address and port of a socket. `address` left out or INADDR_ANY: every address of the stack; port 0: chosen by
+ * connect or listen. -EBADF, -EINVAL, -EADDRINUSE, -EADDRNOTAVAIL.
+ * @throws FlowringError EINVAL when the address is text and not an IPv4 address.
+ */
+export function bind(mctx: Mctx, s: number, local: SocketAddress): number {
+  if (bad(s)) return -EBADF;
+  if (!isPort(local.port)) return -EINVAL;
+  return mctx.sockets.bind(s, addressOf(local.address), local.port);
+}
+
+/**
+ * Makes a bound socket accept connections, up to `backlog` of them waiting (at least 1). Every worker that listens on a port
+ * serves it: which one gets a connection is the flow hash's choice. -EBADF, -EINVAL, -EADDRINUSE.
+ */
+export function listen(mctx: Mctx, s: number, backlog = 4096): number {
+  if (bad(s)) return -EBADF;
+  if (!Number.isInteger(backlog) || backlog < 1) return -EINVAL;
+  const result = mctx.sockets.listen(s, backlog);
+  if (result < 0) return result;
+  const ip = mctx.sockets.localAddress(s);
+  mctx.context.listening(ip === 0 ? mctx.context.host.address() : ip, mctx.sockets.localPort(s));
+  return result;
+}
+
+// hot: per burst
+/** A connection that waits on listener `s`: its socket, or -EAGAIN, -EBADF, -EINVAL (not listening). */
+export function accept(mctx: Mctx, s: number): number {
+  return bad(s) ? -EBADF : mctx.sockets.accept(s);
+}
+
+/**
+ * Begins to connect: -EINPROGRESS, then EPOLLOUT when it is made or EPOLLERR when it failed (SO_ERROR says why).
+ * An unbound socket gets a source port whose flow comes back to this worker. -EBADF, -EINVAL, -EADDRNOTAVAIL,
+ * -ENETUNREACH, -EISCONN, -EALREADY.
+ * @throws FlowringError EINVAL when the address is text and not an IPv4 address.
+ */
+export function connect(mctx: Mctx, s: number, remote: SocketAddress): number {
+  if (bad(s)) return -EBADF;
+  if (!isPort(remote.port) || remote.port === 0) return -EINVAL;
+  const ip = addressOf(remote.address);
+  return ip === 0 ? -EINVAL : mctx.sockets.connect(s, ip, remote.port);
+}
+
+// hot: per burst
+/**
+ * Copies what has arrived to `buffer[offset…]`, at most `length` bytes (the rest of the buffer when left out).
+ * Returns how many; 0 at the end of the stream (and when `length` is 0); -EAGAIN when nothing waits; -EBADF, -EINVAL
+ * (range), -ENOTCONN, or the connection's error once: -ECONNRESET, -ETIMEDOUT. The buffer is not kept.
+ */
+export function read(mctx: Mctx, s: number, buffer: Uint8Array, offset = 0, length = buffer.length - offset): number {
+  if (bad(s)) return -EBADF;
+  if (badRange(buffer, offset, length)) return -EINVAL;
+  return mctx.sockets.read(s, buffer, offset, length, false);
+}
+
+// hot: per burst
+/** `read` with flags: 0, or MSG_PEEK, which leaves the bytes queued. Other flags: -EOPNOTSUPP. */
+export function recv(mctx: Mctx, s: number, buffer: Uint8Array, flags = 0, offset = 0, length = buffer.length - offset): number {
+  if (bad(s)) return -EBADF;
+  if (badRange(buffer, offset, length)) return -EINVAL;
+  if ((flags & ~MSG_PEEK) !== 0) return -EOPNOTSUPP;
+  return mctx.sockets.read(s, buffer, offset, length, (flags & MSG_PEEK) !== 0);
+}
+
+// hot: per burst
+/**
+ * Queues bytes of `buffer[offset…]` for sending, at most `length`. Returns how many were taken, which may be fewer;
+ * -EAGAIN when none (EPOLLOUT follows when there is room); -EBADF, -EINVAL, -EPIPE, -ENOTCONN, the connection's error once.
+ * The bytes are copied: the buffer is free again when it returns.
+ */
+export function write(mctx: Mctx, s: number, buffer: Uint8Array, offset = 0, length = buffer.length - offset): number {
+  if (bad(s)) return -EBADF;
+  if (badRange(buffer, offset, length)) return -EINVAL;
+  return mctx.sockets.write(s, buffer, offset, length);
+}
+
+/**
+ * Closes a socket or an epoll instance. A connection sends what is queued, then FIN; with unread data, RST (RFC 2525
+ * section 2.17). The id is invalid afterwards and may be given out again. 0 or -EBADF.
+ */
+export function close(mctx: Mctx, s: number): number {
+  if (s >= EPOLL_BASE) return mctx.epolls.close(s);
+  return bad(s) ? -EBADF : mctx.sockets.close(s);
+}
+
+/** Closes a connection by RST, queued data is lost. 0 or -EBADF. */
+export function abort(mctx: Mctx, s: number): number {
+  return bad(s) ? -EBADF : mctx.sockets.abort(s);
+}
+
+/** Ends one direction or both: SHUT_RD, SHUT_WR (FIN after queued data), SHUT_RDWR. 0, -EBADF, -EINVAL, -ENOTCONN. */
+export function shutdown(mctx: Mctx, s: number, how: number): number {
+  if (bad(s)) return -EBADF;
+  if (!Number.isInteger(how) || how < SHUT_RD || how > SHUT_RDWR) return -EINVAL;
+  return mctx.sockets.shutdown(s, how);
+}
+
+/**
+ * Value of an option: SOL_SOCKET SO_ERROR (positive errno of the pending error, which it clears; 0 none),
+ * IPPROTO_TCP TCP_NODELAY (0 or 1). -EBADF, -ENOPROTOOPT.
+ */
+export function getsockopt(mctx: Mctx, s: number, level: number, option: number): number {
+  if (bad(s) || mctx.sockets.readable(s) === -EBADF) return -EBADF;
+  if (level === SOL_SOCKET && option === SO_ERROR) return mctx.sockets.takeError(s);
+  if (level === IPPROTO_TCP && option === TCP_NODELAY) return mctx.sockets.noDelay(s) ? 1 : 0;
+  return -ENOPROTOOPT;
+}
+
+/** Sets IPPROTO_TCP TCP_NODELAY (not 0: Nagle's algorithm is off). 0, -EBADF, -ENOPROTOOPT. */
+export function setsockopt(mctx: Mctx, s: number, level: number, option: number, value: number): number {
+  if (bad(s) || mctx.sockets.readable(s) === -EBADF) return -EBADF;
+  if (level !== IPPROTO_TCP || option !== TCP_NODELAY) return -ENOPROTOOPT;
+  mctx.sockets.setNoDelay(s, value !== 0);
+  return 0;
+}
+
+/** Fills `into` with the socket's own address ('0.0.0.0' when bound to any) and port. 0 or -EBADF. */
+export function getsockname(mctx: Mctx, s: number, into: SocketAddress): number {
+  if (bad(s) || mctx.sockets.readable(s) === -EBADF) return -EBADF;
+  into.address = formatAddress(mctx.sockets.localAddress(s));
+  into.port = mctx.sockets.localPort(s);
+  return 0;
+}
+
+/** Fills `into` with the peer's address and port. 0, -EBADF, -ENOTCONN. */
+export function getpeername(mctx: Mctx, s: number, into: SocketAddress): number {
+  if (bad(s) || mctx.sockets.readable(s) === -EBADF) return -EBADF;
+  const port = mctx.sockets.remotePort(s);
+  if (port === 0) return -ENOTCONN;
+  into.address = formatAddress(mctx.sockets.remoteAddress(s));
+  into.port = port;
+  return 0;
+}
+
+/**
+ * FIONREAD: bytes that wait to be read. FIONBIO with `value` not 0: 0, sockets are nonblocking; with 0: -EOPNOTSUPP,
+ * there is no blocking mode. Other requests: -EINVAL. -EBADF.
+ */
+export function socketIoctl(mctx: Mctx, s: number, request: number, value = 1): number {
+  if (bad(s)) return -EBADF;
+  const waiting = mctx.sockets.readable(s);
+  if (waiting < 0 || request === FIONREAD) return waiting;
+  if (request !== FIONBIO) return -EINVAL;
+  return value !== 0 ? 0 : -EOPNOTSUPP;
+}

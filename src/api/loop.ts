@@ -1,0 +1,108 @@
+/**
+ * The two ways to drive a worker: `run`, where the driver owns the loop and calls a handler, and `while (epollWait(…))`,
+ * mTCP's own shape, where the application owns it and every wait turns the driver.
+ */
+import { EBADF, EINTR, EINVAL } from '../stack/sockets.ts';
+import { EpollEvents } from './epoll.ts';
+import type { EpollEvent } from './epoll.ts';
+import type { Mctx } from './mctx.ts';
+
+/** A wait within the stack lasts at most this long, so that control messages and signals are served. */
+const TURN_MS_MAX = 100;
+/** Events a handler gets per breath unless it asks for another number. */
+const RUN_EVENTS = 1024;
+
+/** New epoll instance: its id, or -EMFILE (63 a worker), -EINVAL. `size` is a hint, as in Linux; at least 1. */
+export function epollCreate(mctx: Mctx, size = 1024): number {
+  if (!Number.isInteger(size) || size < 1) return -EINVAL;
+  return mctx.epolls.create();
+}
+
+/**
+ * EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLL_CTL_DEL of socket `s`. EPOLLERR and EPOLLHUP are always watched. ADD and MOD report
+ * conditions that already hold. A socket is in one epoll instance at a time. The event object is not kept.
+ * 0, -EBADF, -EEXIST, -ENOENT, -EINVAL.
+ */
+export function epollCtl(mctx: Mctx, ep: number, op: number, s: number, event?: EpollEvent): number {
+  return mctx.epolls.control(ep, op, s, event);
+}
+
+/**
+ * Runs at least one breath of the stack, then waits until an event is there or `timeoutMs` is over: 0 does not wait,
+ * -1 waits for an event or an interrupt. Returns how many events stand in `events`, 0 after the timeout, -EINTR when the
+ * worker was asked to stop (leave the loop), -EBADF, -EINVAL. Resolution 1 ms.
+ * Inside a handler of `run` it only looks, whatever the timeout.
+ *
+ * @example
+ * const events = new EpollEvents(256);
+ * let n = 0;
+ * while ((n = epollWait(mctx, ep, events, 256, -1)) >= 0) {
+ *   for (let i = 0; i < n; i++) serve(events.socket[i], events.events[i]);
+ * }
+ */
+export function epollWait(mctx: Mctx, ep: number, events: EpollEvents, maxevents: number, timeoutMs: number): number {
+  const epolls = mctx.epolls;
+  const consumer = epolls.consumerOf(ep);
+  if (consumer < 0) return -EBADF;
+  if ((maxevents | 0) !== maxevents || maxevents < 1 || maxevents > events.max || (timeoutMs | 0) !== timeoutMs || timeoutMs < -1) {
+    return -EINVAL;
+  }
+  if (mctx.inHandler) return epolls.collect(consumer, events, maxevents);
+  const context = mctx.context;
+  events.count = 0;
+  if (context.interrupted()) return -EINTR;
+  context.turn(0);
+  let n = epolls.collect(consumer, events, maxevents);
+  const since = context.clock[1]!;
+  let left = timeoutMs < 0 ? TURN_MS_MAX : timeoutMs;
+  while (n === 0 && left > 0) {
+    if (context.interrupted()) return -EINTR;
+    context.turn(left < TURN_MS_MAX ? left : TURN_MS_MAX);
+    n = epolls.collect(consumer, events, maxevents);
+    if (timeoutMs > 0) left = timeoutMs - ((context.clock[1]! - since) | 0);
+  }
+  return n === 0 && context.interrupted() ? -EINTR : n;
+}
+
+/** Called with the events of one breath, `n` of them in `events`. Must return soon: the stack runs on the same thread. */
+export type EventHandler = (events: EpollEvents, n: number) => void;
+
+/**
+ * Lets the driver own the loop: it calls `handler` between input and output of each breath that has events, and runs the
+ * event loop when idle, so that timers, promises and console work. Returns at once. One handler a worker, the last one
+ * counts. 0, -EBADF, -EINVAL.
+ *
+ * @param maxEvents Events per call at most; what is left is reported in the next breath.
+ *
+ * @example
+ * const buffer = new Uint8Array(16384);
+ * run(mctx, ep, (events, n) => {
+ *   for (let i = 0; i < n; i++) console.log(read(mctx, events.socket[i], buffer), 'bytes');
+ * });
+ */
+export function run(mctx: Mctx, ep: number, handler: EventHandler, maxEvents = RUN_EVENTS): number {
+  const epolls = mctx.epolls;
+  const consumer = epolls.consumerOf(ep);
+  if (consumer < 0) return -EBADF;
+  if (typeof handler !== 'function' || !Number.isInteger(maxEvents) || maxEvents < 1) return -EINVAL;
+  const events = new EpollEvents(maxEvents);
+  mctx.context.setHandler(() => {
+    const n = epolls.collect(consumer, events, maxEvents);
+    if (n === 0) return;
+    mctx.inHandler = true;
+    try {
+      handler(events, n);
+    } finally {
+      mctx.inHandler = false;
+    }
+  });
+  return 0;
+}
+
+/**
+ * Ends `run`: the handler is not called again, and the worker ends once its connections are closed. `process.exitCode`,
+ * set before, becomes the run's exit code.
+ */
+export function stop(mctx: Mctx): void {
+  mctx.context.setHandler(null);
+}

@@ -1,0 +1,91 @@
+/**
+ * `flowring/mtcp`: mTCP's API in a stack worker, TCP part. Names are mTCP's in camelCase without the prefix, arguments
+ * stand in its order, `mctx` first. Differences that hold for every call:
+ *
+ * - Results are >= 0, or a negated errno (`-EAGAIN`): no global errno, no exceptions on the data path.
+ * - Sockets are nonblocking. Calls belong to the thread whose `mctx` they are given.
+ * - Buffers are Uint8Arrays of the caller, with offset and length as numbers, and never kept after the call.
+ *
+ * Start here: mctx.ts (the context), calls.ts (sockets), epoll.ts (readiness), loop.ts (who runs the stack).
+ */
+export { formatAddress, INADDR_ANY, parseAddress } from './address.ts';
+export type { SocketAddress } from './address.ts';
+export {
+  abort,
+  accept,
+  AF_INET,
+  bind,
+  close,
+  connect,
+  FIONBIO,
+  FIONREAD,
+  getpeername,
+  getsockname,
+  getsockopt,
+  IPPROTO_TCP,
+  listen,
+  MSG_PEEK,
+  read,
+  recv,
+  setsockNonblock,
+  setsockopt,
+  shutdown,
+  SO_ERROR,
+  SOCK_STREAM,
+  socket,
+  socketIoctl,
+  SOL_SOCKET,
+  TCP_NODELAY,
+  write,
+} from './calls.ts';
+export { EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EpollEvents } from './epoll.ts';
+export type { EpollEvent } from './epoll.ts';
+export { EAFNOSUPPORT, EPROTONOSUPPORT, errnoMessage, errnoName, ESOCKTNOSUPPORT, FlowringError } from './errors.ts';
+export { epollCreate, epollCtl, epollWait, run, stop } from './loop.ts';
+export type { EventHandler } from './loop.ts';
+export { coreAffinitize, createContext, destroyContext } from './mctx.ts';
+export type { Mctx } from './mctx.ts';
+export {
+  C_APP_BYTES_VERIFIED,
+  C_APP_CONNECTIONS,
+  C_APP_FAILED,
+  C_APP_OPERATIONS,
+  C_APP_WRONG_BYTES,
+} from '../rings/counters.ts';
+export {
+  EADDRINUSE,
+  EADDRNOTAVAIL,
+  EAGAIN,
+  EALREADY,
+  EBADF,
+  ECONNABORTED,
+  ECONNREFUSED,
+  ECONNRESET,
+  EEXIST,
+  EHOSTUNREACH,
+  EINPROGRESS,
+  EINTR,
+  EINVAL,
+  EISCONN,
+  EMFILE,
+  ENETUNREACH,
+  ENOENT,
+  ENOMEM,
+  ENOPROTOOPT,
+  ENOTCONN,
+  EOPNOTSUPP,
+  EPERM,
+  EPIPE,
+  EPOLLERR,
+  EPOLLET,
+  EPOLLHUP,
+  EPOLLIN,
+  EPOLLONESHOT,
+  EPOLLOUT,
+  EPOLLPRI,
+  EPOLLRDHUP,
+  ETIMEDOUT,
+  SHUT_RD,
+  SHUT_RDWR,
+  SHUT_WR,
+} from '../stack/sockets.ts';
