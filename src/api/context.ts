@@ -27,6 +27,8 @@ export interface WorkerContext {
   turn(waitMs: number): number;
   /** Main asked this worker to stop or drain: epollWait returns -EINTR from then on (once per `takeInterrupt`). */
   interrupted(): boolean;
+  /** Ends this worker from inside: listeners close, connections finish, the thread goes. */
+  stop(): void;
   /** [nowUs, nowMs] of the current breath. */
   readonly clock: Int32Array;
   /** Said by listen(): counted for the readiness line. */

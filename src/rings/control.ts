@@ -49,6 +49,8 @@ export const TS_RUNNING = 2;
 export const TS_DRAINING = 3;
 export const TS_STOPPED = 4;
 export const TS_FAILED = 5;
+/** The stack (or, for a dispatcher, every frame in flight) is gone; only the broker part still runs. */
+export const TS_QUIET = 6;
 
 export const CMD_RUN = 0;
 /** Finish what is open, then stop. */

@@ -1,0 +1,111 @@
+/** Puts the parts of a thread together from its plan: a dispatcher, a stack. */
+import { attachPort } from '../ports/attach.ts';
+import type { Port } from '../ports/port.ts';
+import { SharedArena } from '../rings/arena.ts';
+import type { Doorbell } from '../rings/doorbell.ts';
+import { FrameTable } from '../rings/frameTable.ts';
+import { HostView } from '../rings/hostState.ts';
+import { BrokerPort, WorkerPort } from '../rings/portRings.ts';
+import { Steering } from '../rings/steering.ts';
+import type { Bursts } from '../stack/env.ts';
+import type { Stack } from '../stack/sockets.ts';
+import { createStack } from '../stack/stack.ts';
+import { createTwinBursts } from '../wire/burst/twin.ts';
+import { flowHash } from '../wire/flow.ts';
+import { createDispatcher, type Dispatcher } from './dispatcher.ts';
+import { systemRandom, type Thread } from './plan.ts';
+
+export interface BrokerParts {
+  port: Port;
+  dispatcher: Dispatcher;
+}
+
+/** The port and its dispatcher, on the calling thread. `inline`: the one worker is this thread and needs no bell. */
+export function assembleBroker(thread: Thread, inline: boolean): BrokerParts {
+  const { plan } = thread;
+  const port = attachPort(plan.port, thread.native);
+  const rings = plan.workerThreads.map((_, w) => new BrokerPort(plan.rings, plan.ringsPlan, w));
+  const bells = plan.workerBells.map((b) => (inline ? null : thread.bell(b)));
+  const random = systemRandom();
+  const dispatcher = createDispatcher({
+    port,
+    rings,
+    bells,
+    steering: new Steering(plan.control, plan.steeringAt),
+    counters: thread.counters,
+    clock: thread.record.clock(),
+    random,
+    host: {
+      block: plan.control,
+      at: plan.hostAt,
+      address: plan.host.address,
+      prefix: plan.host.prefix,
+      gateway: plan.host.gateway,
+      mtu: plan.host.mtu,
+      macHi: plan.port.macHi,
+      macLo: plan.port.macLo,
+      statics: plan.host.statics,
+      counters: thread.counters,
+      frames: port.frames,
+      random,
+    },
+    burst: plan.burst,
+    overflow: plan.overflow,
+  });
+  return { port, dispatcher };
+}
+
+export interface StackParts {
+  stack: Stack;
+  workerPort: WorkerPort;
+  host: HostView;
+  /** Publishes rings towards other workers and rings whoever has something new. */
+  flush: () => void;
+}
+
+/** A worker's stack. `broker` is the bell of the thread that has the port, null when it is this one. */
+export function assembleStack(thread: Thread, worker: number, broker: Doorbell | null): StackParts {
+  const { plan, native } = thread;
+  const frames = new FrameTable(plan.port.table, plan.port.memory);
+  const workerPort = new WorkerPort(plan.rings, plan.ringsPlan, worker, frames);
+  const arena = new SharedArena(plan.arenas[worker]!);
+  const bursts: Bursts =
+    native !== null && plan.ids.packets >= 0
+      ? native.createBursts(plan.ids.packets, plan.ids.table, plan.ids.arenas[worker]!)
+      : createTwinBursts(frames, plan.arenas[worker]!);
+  const host = new HostView(plan.control, plan.hostAt);
+  const stack = createStack({
+    worker,
+    port: workerPort,
+    arena,
+    bursts,
+    txWork: plan.txWork,
+    txTrainBytesMax: plan.txTrainBytesMax,
+    clock: thread.record.clock(),
+    host,
+    steering: new Steering(plan.control, plan.steeringAt),
+    flowHash,
+    counters: thread.counters,
+    random: systemRandom(),
+    config: plan.stack,
+  });
+  const others = plan.workerBells.map((b, w) => (w === worker ? null : thread.bell(b)));
+  let published = 0;
+
+  // hot: per burst
+  function flush(): void {
+    workerPort.flush();
+    const p = workerPort.publishes();
+    if (p !== published) {
+      published = p;
+      if (broker !== null) broker.ring();
+    }
+    for (let w = 0; w < others.length; w++) {
+      const bell = others[w];
+      if (bell === null || bell === undefined) continue;
+      workerPort.redirectIn[w]!.flush();
+      if (workerPort.redirectOut[w]!.flush()) bell.ring();
+    }
+  }
+  return { stack, workerPort, host, flush };
+}

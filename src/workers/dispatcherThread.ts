@@ -1,0 +1,69 @@
+/** Thread entry: a dispatcher on its own. Its breath is `dispatcher.pull(); dispatcher.push()`; see dispatcher.ts. */
+import { parentPort, workerData } from 'node:worker_threads';
+import { CMD_STOP, T_STATE, TS_FAILED, TS_QUIET, TS_RUNNING, TS_STOPPED } from '../rings/control.ts';
+import { assembleBroker } from './assembly.ts';
+import { Driver } from './driver.ts';
+import { installSyncOutput } from './output.ts';
+import { observeGc, pollWait } from './threadParts.ts';
+import { Thread, type ThreadMessage, type WorkerData } from './plan.ts';
+
+const { plan } = workerData as WorkerData;
+const thread = new Thread(plan, plan.dispatcher!);
+installSyncOutput();
+observeGc(thread);
+const { port, dispatcher } = assembleBroker(thread, false);
+const bell = thread.bell(plan.brokerBell);
+const wait = pollWait(thread, port, bell);
+let reclaimed = false;
+
+/** DRAIN: the workers are gone; bring every frame home, go on serving what comes back. STOP: leave. */
+function command(c: number): boolean {
+  if (!reclaimed) {
+    reclaimed = true;
+    for (let w = 0; w < plan.workers; w++) dispatcher.reclaim(w);
+  }
+  if (c === CMD_STOP) {
+    port.flush();
+    port.detach();
+    thread.record.set(T_STATE, TS_STOPPED);
+    parentPort!.unref();
+    return true;
+  }
+  if (dispatcher.inFlight() === 0 && port.held() === 0 && thread.record.get(T_STATE) === TS_RUNNING) thread.record.set(T_STATE, TS_QUIET);
+  return false;
+}
+
+const driver = new Driver({
+  record: thread.record,
+  counters: thread.counters,
+  bell,
+  readClock: thread.clockReader(),
+  nowNs: thread.nowNs(),
+  sample: () => thread.sample(),
+  microtasks: null,
+  messages: null,
+  idle: plan.idle,
+  spins: plan.spins,
+  breath: {
+    dispatcherPull: () => dispatcher.pull(),
+    stackBegin: null,
+    handler: null,
+    stackEnd: null,
+    dispatcherPush: () => dispatcher.push(),
+    flush: null,
+    pending: () => dispatcher.pending(),
+    nextDeadlineMs: () => dispatcher.nextDeadlineMs(),
+    wait,
+  },
+  command,
+  failed: (error) => {
+    thread.record.set(T_STATE, TS_FAILED);
+    throw error;
+  },
+});
+// A listener keeps the event loop alive while the thread sleeps in Atomics.waitAsync.
+parentPort!.on('message', () => {});
+dispatcher.host.start();
+thread.record.set(T_STATE, TS_RUNNING);
+parentPort!.postMessage({ type: 'ready', worker: -1 } satisfies ThreadMessage);
+driver.start();

@@ -1,0 +1,330 @@
+/**
+ * What drives a stack, or a dispatcher, on its thread.
+ *
+ * A breath, in prose: read the clock; (inline: the dispatcher pulls); the stack begins: pull, input, timers; the
+ * application's handler runs; the stack ends: output, push; (inline: the dispatcher pushes); bells ring; counters commit.
+ * Breaths run back to back while there is work. Every 5 ms at most the event loop gets a turn, so that timers, promises,
+ * messages and logs live. A look that finds nothing reads no clock; every 64th is a full breath. After `spins` empty
+ * looks the thread rests: first in `Atomics.wait` (or poll(2) where it polls a device) with the bell armed, and when it
+ * has been quiet for a while in `Atomics.waitAsync`, with the event loop free.
+ */
+import { SLEEP_ASYNC, SLEEP_POLL, SLEEP_WAIT, type Doorbell } from '../rings/doorbell.ts';
+import { CMD_RUN, T_COMMAND, T_HEARTBEAT, type ThreadRecord } from '../rings/control.ts';
+import {
+  C_BREATHS,
+  C_BUSY_BREATHS,
+  C_IDLE_NS,
+  C_SLEEPS,
+  C_STAGE_APP,
+  C_STAGE_INPUT,
+  C_STAGE_OUTPUT,
+  C_STAGE_PULL,
+  C_STAGE_PUSH,
+  C_STAGE_REST,
+  type Counters,
+} from '../rings/counters.ts';
+
+export type IdleMode = 'latency' | 'balanced' | 'powersave';
+
+/** The parts of a breath. Each returns how much it moved; 0 everywhere is an idle breath. */
+export interface Breath {
+  /** Dispatcher's first half, or null where another thread has the port. */
+  dispatcherPull: (() => number) | null;
+  stackBegin: (() => number) | null;
+  /** The application's turn; true when it has more to do at once. */
+  handler: (() => boolean | void) | null;
+  stackEnd: (() => number) | null;
+  dispatcherPush: (() => number) | null;
+  /** Publishes and rings what has no end-of-breath of its own. */
+  flush: (() => void) | null;
+  /** Cheap: is there anything at all to do? The last look before sleeping too. */
+  pending: () => boolean;
+  /** Milliseconds to the next timer, 0 due, -1 none. */
+  nextDeadlineMs: () => number;
+  /** Sleeps in poll(2) on the device and the bell's eventfd; null where Atomics.wait serves. */
+  wait: ((ms: number) => void) | null;
+}
+
+export interface DriverEnv {
+  record: ThreadRecord;
+  counters: Counters;
+  bell: Doorbell;
+  /** Writes [nowUs, nowMs] of this thread's record. */
+  readClock: () => void;
+  /** Monotonic nanoseconds as a double: once per sampled breath only. */
+  nowNs: () => number;
+  /** CPU time, context switches, current CPU: every 100 ms. */
+  sample: () => void;
+  /** Runs pending promise jobs from inside a synchronous loop; null where the runtime gives no way. */
+  microtasks: (() => void) | null;
+  /** Delivers waiting messages to the thread's listeners from inside a synchronous loop. */
+  messages: (() => void) | null;
+  idle: IdleMode;
+  /** Empty looks before the first sleep. */
+  spins: number;
+  breath: Breath;
+  /** Called when the command word is not CMD_RUN, between breaths. Returns true when the thread is done. */
+  command: (command: number) => boolean;
+  /** A throw of the application's handler or of the stack: the driver stops and hands it over. */
+  failed: (error: unknown) => void;
+}
+
+/** The event loop gets a turn at least this often while busy. */
+const YIELD_MS = 5;
+/** Empty looks between two full breaths. */
+const LOOKS = 64;
+/** One breath in this many is timed stage by stage. */
+const SAMPLE = 64;
+/** Longest sleep of a synchronous wait, so that control is never further away than this. */
+const WAIT_MAX_MS = 100;
+/** A synchronous wait of the driver's own loop blocks the event loop: keep it short, then go asynchronous. */
+const WAIT_SYNC_MS = 2;
+/** Quiet for this long: sleep asynchronously. */
+const QUIET_MS = 10;
+const COMMIT_EVERY = 16;
+
+export class Driver {
+  private readonly env: DriverEnv;
+  private readonly clock: Int32Array;
+  private readonly v: Float64Array;
+  private breaths = 0;
+  private empty = 0;
+  /** The last breath moved something: another follows without a look. */
+  private more = false;
+  private uncommitted = 0;
+  private lastBusyMs = 0;
+  private lastSampleMs = 0;
+  private done = false;
+  /** True while a synchronous application loop (`turn`) owns the thread: the driver's own ticks stand back. */
+  private nested = false;
+
+  constructor(env: DriverEnv) {
+    this.env = env;
+    this.clock = env.record.clock();
+    this.v = env.counters.v;
+    env.readClock();
+    this.lastBusyMs = this.clock[1]!;
+    this.lastSampleMs = this.clock[1]!;
+  }
+
+  /** Starts the driver-owned loop. */
+  start(): void {
+    setImmediate(this.tick);
+  }
+
+  private readonly tick = (): void => {
+    if (this.done) return;
+    try {
+      this.loop();
+    } catch (error) {
+      this.done = true;
+      this.env.failed(error);
+    }
+  };
+
+  /** Breaths until idle or until the event loop is due, then a rest, then again through the event loop. */
+  private loop(): void {
+    const until = (this.clock[1]! + YIELD_MS) | 0;
+    const { spins, idle, breath } = this.env;
+    for (;;) {
+      if (this.control()) return;
+      if (this.more || breath.pending() || this.empty % LOOKS === LOOKS - 1) {
+        this.more = this.full(breath.handler) > 0;
+        if (this.more) this.empty = 0;
+        else this.empty++;
+        if (((this.clock[1]! - until) | 0) >= 0) break;
+      } else if (++this.empty >= spins && idle !== 'latency') {
+        this.rest();
+        return;
+      }
+    }
+    setImmediate(this.tick);
+  }
+
+  /** Serves the command word. True when the thread is done. */
+  private control(): boolean {
+    const { record, command } = this.env;
+    const c = record.words[record.at + T_COMMAND]!;
+    if (c === CMD_RUN || !command(c)) return false;
+    this.done = true;
+    this.commit();
+    return true;
+  }
+
+  // hot: per burst
+  /** One full breath. Returns what moved. */
+  private full(handler: (() => boolean | void) | null): number {
+    const { breath, record, readClock } = this.env;
+    const b = ++this.breaths;
+    readClock();
+    if (b % SAMPLE === 0) return this.timed(handler);
+    let n = 0;
+    if (breath.dispatcherPull !== null) n += breath.dispatcherPull();
+    if (breath.stackBegin !== null) n += breath.stackBegin();
+    if (handler !== null && handler() === true) n++;
+    if (breath.stackEnd !== null) n += breath.stackEnd();
+    if (breath.dispatcherPush !== null) n += breath.dispatcherPush();
+    if (breath.flush !== null) breath.flush();
+    record.words[record.at + T_HEARTBEAT] = b;
+    this.account(n);
+    return n;
+  }
+
+  /** The same breath with the clock read between the stages; its times stand for SAMPLE breaths. */
+  private timed(handler: (() => boolean | void) | null): number {
+    const { breath, record, nowNs } = this.env;
+    const v = this.v;
+    let n = 0;
+    let t = nowNs();
+    let u = t;
+    if (breath.dispatcherPull !== null) n += breath.dispatcherPull();
+    u = nowNs();
+    v[C_STAGE_PULL]! += (u - t) * SAMPLE;
+    if (breath.stackBegin !== null) n += breath.stackBegin();
+    t = nowNs();
+    v[C_STAGE_INPUT]! += (t - u) * SAMPLE;
+    if (handler !== null && handler() === true) n++;
+    u = nowNs();
+    v[C_STAGE_APP]! += (u - t) * SAMPLE;
+    if (breath.stackEnd !== null) n += breath.stackEnd();
+    t = nowNs();
+    v[C_STAGE_OUTPUT]! += (t - u) * SAMPLE;
+    if (breath.dispatcherPush !== null) n += breath.dispatcherPush();
+    if (breath.flush !== null) breath.flush();
+    v[C_STAGE_PUSH]! += (nowNs() - t) * SAMPLE;
+    record.words[record.at + T_HEARTBEAT] = this.breaths;
+    this.account(n);
+    return n;
+  }
+
+  // hot: per burst
+  private account(n: number): void {
+    const v = this.v;
+    v[C_BREATHS]!++;
+    if (n > 0) {
+      v[C_BUSY_BREATHS]!++;
+      this.lastBusyMs = this.clock[1]!;
+    }
+    if (++this.uncommitted >= COMMIT_EVERY) this.commit();
+    if (((this.clock[1]! - this.lastSampleMs) | 0) >= 100) {
+      this.lastSampleMs = this.clock[1]!;
+      this.env.sample();
+    }
+  }
+
+  private commit(): void {
+    this.uncommitted = 0;
+    this.env.counters.commit();
+  }
+
+  /** Milliseconds this thread may sleep: until the next timer, at most `limit`. */
+  private sleepMs(limit: number): number {
+    const next = this.env.breath.nextDeadlineMs();
+    return next < 0 || next > limit ? limit : next;
+  }
+
+  /** Nothing to do: sleep, then go on through the event loop. */
+  private rest(): void {
+    const { bell, breath } = this.env;
+    this.env.readClock();
+    const quiet = (this.clock[1]! - this.lastBusyMs) | 0;
+    const long = quiet >= QUIET_MS || this.env.idle === 'powersave';
+    // A thread that polls a device cannot sleep asynchronously: its device rings no bell.
+    const ms = this.sleepMs(breath.wait !== null ? WAIT_SYNC_MS * (long ? 5 : 1) : long ? 1000 : WAIT_SYNC_MS);
+    this.empty = LOOKS - 1;
+    if (ms === 0) {
+      setImmediate(this.tick);
+      return;
+    }
+    if (breath.wait !== null || !long) {
+      this.sleep(ms);
+      setImmediate(this.tick);
+      return;
+    }
+    const ticket = bell.prepare(SLEEP_ASYNC);
+    if (breath.pending()) {
+      bell.awake();
+      setImmediate(this.tick);
+      return;
+    }
+    this.commit();
+    this.v[C_SLEEPS]!++;
+    const before = this.env.nowNs();
+    void bell.waitAsync(ticket, ms).then(() => {
+      bell.awake();
+      const slept = this.env.nowNs() - before;
+      this.v[C_IDLE_NS]! += slept;
+      this.v[C_STAGE_REST]! += slept;
+      this.tick();
+    });
+  }
+
+  /** Blocks this thread until the bell, the device, or `ms`. */
+  private sleep(ms: number): void {
+    const { bell, breath, nowNs } = this.env;
+    const ticket = bell.prepare(breath.wait !== null ? SLEEP_POLL : SLEEP_WAIT);
+    if (breath.pending()) {
+      bell.awake();
+      return;
+    }
+    this.commit();
+    this.v[C_SLEEPS]!++;
+    const before = nowNs();
+    if (breath.wait !== null) breath.wait(ms);
+    else bell.wait(ticket, ms);
+    bell.awake();
+    const slept = nowNs() - before;
+    this.v[C_IDLE_NS]! += slept;
+    this.v[C_STAGE_REST]! += slept;
+  }
+
+  /**
+   * Parity mode, `while (epollWait(…))`: ends the breath the application is in, serves control, begins the next one; when
+   * that was idle, rests up to `waitMs` (at most 100) and begins again. Returns what was received.
+   */
+  turn(waitMs: number): number {
+    const { breath, record, microtasks, messages, spins, idle } = this.env;
+    this.nested = true;
+    const b = ++this.breaths;
+    let sent = 0;
+    if (breath.stackEnd !== null) sent += breath.stackEnd();
+    if (breath.dispatcherPush !== null) sent += breath.dispatcherPush();
+    if (breath.flush !== null) breath.flush();
+    record.words[record.at + T_HEARTBEAT] = b;
+    if (b % LOOKS === 0 || waitMs > 0) {
+      if (microtasks !== null) microtasks();
+      if (messages !== null) messages();
+    }
+    let n = this.beginHalf();
+    this.account(n + sent);
+    if (n > 0 || waitMs <= 0) return n;
+    for (let looks = 0; looks < spins || idle === 'latency'; looks++) {
+      if (breath.pending()) return this.beginHalf();
+      if (looks % LOOKS === LOOKS - 1 && record.words[record.at + T_COMMAND] !== CMD_RUN) return 0;
+      if (looks % (LOOKS * 64) === LOOKS * 64 - 1) {
+        this.env.readClock();
+        if (breath.nextDeadlineMs() === 0 || idle === 'latency') return this.beginHalf();
+      }
+    }
+    this.env.readClock();
+    const ms = this.sleepMs(waitMs < WAIT_MAX_MS ? waitMs : WAIT_MAX_MS);
+    if (ms > 0) this.sleep(ms);
+    n = this.beginHalf();
+    return n;
+  }
+
+  // hot: per burst
+  private beginHalf(): number {
+    const { breath, readClock } = this.env;
+    readClock();
+    let n = 0;
+    if (breath.dispatcherPull !== null) n += breath.dispatcherPull();
+    if (breath.stackBegin !== null) n += breath.stackBegin();
+    return n;
+  }
+
+  /** Whether a `turn` loop has ever run on this thread. */
+  get parity(): boolean {
+    return this.nested;
+  }
+}

@@ -1,0 +1,172 @@
+/**
+ * Thread entry: one stack, the user's module beside it, and in layout `inline` the port's dispatcher too.
+ * The breath is the driver's (driver.ts): pull → input → timers → application → output → push → rest.
+ */
+import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
+import { injectContext, type WorkerContext } from '../api/context.ts';
+import { CMD_DRAIN, CMD_RUN, CMD_STOP, T_LISTENERS, T_STATE, TS_DRAINING, TS_FAILED, TS_QUIET, TS_RUNNING, TS_STOPPED } from '../rings/control.ts';
+import type { Port } from '../ports/port.ts';
+import { assembleBroker, assembleStack } from './assembly.ts';
+import type { Dispatcher } from './dispatcher.ts';
+import { type Breath, Driver } from './driver.ts';
+import { installResolver } from './resolver.ts';
+import { installSyncOutput } from './output.ts';
+import { Thread, type ThreadMessage, type WorkerData } from './plan.ts';
+import { observeGc, pollWait } from './threadParts.ts';
+
+const { plan, worker, module } = workerData as WorkerData;
+const me = plan.workerThreads[worker]!;
+const inline = plan.dispatcher === null;
+const thread = new Thread(plan, me);
+const { record, counters, native } = thread;
+const clock = record.clock();
+const post = (m: ThreadMessage): void => parentPort!.postMessage(m);
+installSyncOutput();
+observeGc(thread);
+
+let port: Port | null = null;
+let dispatcher: Dispatcher | null = null;
+if (inline) ({ port, dispatcher } = assembleBroker(thread, true));
+const bell = thread.bell(inline ? plan.brokerBell : plan.workerBells[worker]!);
+const { stack, workerPort, host, flush } = assembleStack(thread, worker, inline ? null : thread.bell(plan.brokerBell));
+
+// Drain and stop --------------------------------------------------------------------------------------------------
+/** This worker wants to end by itself (the program called stop). */
+let ending = false;
+let phase: 'running' | 'draining' | 'quiet' = 'running';
+let drainBy = 0;
+let reported = false;
+
+function beginDrain(): void {
+  phase = 'draining';
+  drainBy = (clock[1]! + plan.drainMs) | 0;
+  record.set(T_STATE, TS_DRAINING);
+  stack.drain();
+}
+
+/** The stack goes: connections left are reset, every frame and all credit go home. */
+function becomeQuiet(): void {
+  stack.destroy();
+  flush();
+  workerPort.returnCredit();
+  breath.stackBegin = null;
+  breath.stackEnd = null;
+  breath.handler = null;
+  phase = 'quiet';
+  if (dispatcher !== null) {
+    dispatcher.push();
+    dispatcher.reclaim(0);
+  }
+  flush();
+  if (!reported && process.exitCode !== undefined && Number(process.exitCode) !== 0) post({ type: 'exitCode', worker, code: Number(process.exitCode) });
+  reported = true;
+  record.set(T_STATE, TS_QUIET);
+}
+
+function command(c: number): boolean {
+  if (phase === 'running') beginDrain();
+  if (phase === 'draining' && (c === CMD_STOP || stack.drained() || ((clock[1]! - drainBy) | 0) >= 0)) becomeQuiet();
+  if (c !== CMD_STOP || phase !== 'quiet') return false;
+  if (port !== null) {
+    port.flush();
+    port.detach();
+  }
+  record.set(T_STATE, TS_STOPPED);
+  counters.commit();
+  // Timers the program left behind must not hold the thread.
+  setImmediate(() => process.exit());
+  return true;
+}
+
+// The breath ------------------------------------------------------------------------------------------------------
+const breath: Breath = {
+  dispatcherPull: dispatcher === null ? null : () => dispatcher!.pull(),
+  stackBegin: () => stack.begin(),
+  handler: null,
+  stackEnd: () => stack.end(),
+  dispatcherPush: dispatcher === null ? null : () => dispatcher!.push(),
+  flush,
+  pending: () => (phase !== 'quiet' && stack.pending()) || (dispatcher?.pending() ?? false) || ending,
+  nextDeadlineMs: () => {
+    const a = phase === 'quiet' ? -1 : stack.nextDeadlineMs();
+    const b = dispatcher === null ? -1 : dispatcher.nextDeadlineMs();
+    return a < 0 ? b : b < 0 ? a : Math.min(a, b);
+  },
+  wait: port === null ? null : pollWait(thread, port, bell),
+};
+
+const driver = new Driver({
+  record,
+  counters,
+  bell,
+  readClock: thread.clockReader(),
+  nowNs: thread.nowNs(),
+  sample: () => thread.sample(),
+  microtasks: native?.microtasks ?? null,
+  messages: () => {
+    for (;;) {
+      const m = receiveMessageOnPort(parentPort!);
+      if (m === undefined) return;
+      parentPort!.emit('message', m.message);
+    }
+  },
+  idle: plan.idle,
+  spins: plan.spins,
+  breath,
+  command,
+  failed: (error) => {
+    record.set(T_STATE, TS_FAILED);
+    throw error;
+  },
+});
+
+// What the APIs see -------------------------------------------------------------------------------------------------
+let saidReady = false;
+function ready(): void {
+  if (saidReady) return;
+  saidReady = true;
+  post({ type: 'ready', worker });
+}
+
+let interruptTaken = false;
+const context: WorkerContext = {
+  worker,
+  workers: plan.workers,
+  cpu: me.cpus.length > 0 ? me.cpus[0]! : -1,
+  sockets: stack.sockets,
+  host,
+  counters,
+  clock,
+  setHandler: (handler) => {
+    breath.handler = handler;
+  },
+  turn: (waitMs) => {
+    ready();
+    if (phase !== 'running') return 0;
+    return driver.turn(waitMs);
+  },
+  interrupted: () => {
+    interruptTaken = ending || record.get(1) !== CMD_RUN;
+    return interruptTaken;
+  },
+  stop: () => {
+    ending = true;
+    record.set(1, CMD_DRAIN);
+  },
+  listening: (address, portNumber) => {
+    record.set(T_LISTENERS, record.get(T_LISTENERS) + 1);
+    post({ type: 'listening', worker, address, port: portNumber });
+  },
+};
+injectContext(context);
+
+// A listener keeps the event loop alive while the thread sleeps in Atomics.waitAsync.
+parentPort!.on('message', () => {});
+if (dispatcher !== null) dispatcher.host.start();
+record.set(T_STATE, TS_RUNNING);
+driver.start();
+if (module !== null) {
+  installResolver();
+  await import(module.url);
+}
+ready();
