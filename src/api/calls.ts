@@ -93,6 +93,7 @@ export function connect(mctx: Mctx, s: number, remote: SocketAddress): number {
   if (bad(s)) return -EBADF;
   if (!isPort(remote.port) || remote.port === 0) return -EINVAL;
   const ip = addressOf(remote.address);
+  if (mctx.outside) mctx.wake();
   return ip === 0 ? -EINVAL : mctx.sockets.connect(s, ip, remote.port);
 }
 
@@ -105,6 +106,7 @@ export function connect(mctx: Mctx, s: number, remote: SocketAddress): number {
 export function read(mctx: Mctx, s: number, buffer: Uint8Array, offset = 0, length = buffer.length - offset): number {
   if (bad(s)) return -EBADF;
   if (badRange(buffer, offset, length)) return -EINVAL;
+  if (mctx.outside) mctx.wake();
   return mctx.sockets.read(s, buffer, offset, length, false);
 }
 
@@ -114,6 +116,7 @@ export function recv(mctx: Mctx, s: number, buffer: Uint8Array, flags = 0, offse
   if (bad(s)) return -EBADF;
   if (badRange(buffer, offset, length)) return -EINVAL;
   if ((flags & ~MSG_PEEK) !== 0) return -EOPNOTSUPP;
+  if (mctx.outside) mctx.wake();
   return mctx.sockets.read(s, buffer, offset, length, (flags & MSG_PEEK) !== 0);
 }
 
@@ -126,6 +129,7 @@ export function recv(mctx: Mctx, s: number, buffer: Uint8Array, flags = 0, offse
 export function write(mctx: Mctx, s: number, buffer: Uint8Array, offset = 0, length = buffer.length - offset): number {
   if (bad(s)) return -EBADF;
   if (badRange(buffer, offset, length)) return -EINVAL;
+  if (mctx.outside) mctx.wake();
   return mctx.sockets.write(s, buffer, offset, length);
 }
 
@@ -135,11 +139,13 @@ export function write(mctx: Mctx, s: number, buffer: Uint8Array, offset = 0, len
  */
 export function close(mctx: Mctx, s: number): number {
   if (s >= EPOLL_BASE) return mctx.epolls.close(s);
+  if (mctx.outside) mctx.wake();
   return bad(s) ? -EBADF : mctx.sockets.close(s);
 }
 
 /** Closes a connection by RST, queued data is lost. 0 or -EBADF. */
 export function abort(mctx: Mctx, s: number): number {
+  if (mctx.outside) mctx.wake();
   return bad(s) ? -EBADF : mctx.sockets.abort(s);
 }
 
@@ -147,6 +153,7 @@ export function abort(mctx: Mctx, s: number): number {
 export function shutdown(mctx: Mctx, s: number, how: number): number {
   if (bad(s)) return -EBADF;
   if (!Number.isInteger(how) || how < SHUT_RD || how > SHUT_RDWR) return -EINVAL;
+  if (mctx.outside) mctx.wake();
   return mctx.sockets.shutdown(s, how);
 }
 

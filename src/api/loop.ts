@@ -24,6 +24,7 @@ export function epollCreate(mctx: Mctx, size = 1024): number {
  * 0, -EBADF, -EEXIST, -ENOENT, -EINVAL.
  */
 export function epollCtl(mctx: Mctx, ep: number, op: number, s: number, event?: EpollEvent): number {
+  if (mctx.outside) mctx.wake();
   return mctx.epolls.control(ep, op, s, event);
 }
 
@@ -86,16 +87,24 @@ export function run(mctx: Mctx, ep: number, handler: EventHandler, maxEvents = R
   if (consumer < 0) return -EBADF;
   if (typeof handler !== 'function' || !Number.isInteger(maxEvents) || maxEvents < 1) return -EINVAL;
   const events = new EpollEvents(maxEvents);
+  const ready = mctx.sockets.ready;
+  mctx.outside = true;
   mctx.context.setHandler(() => {
     const n = epolls.collect(consumer, events, maxEvents);
-    if (n === 0) return;
-    mctx.inHandler = true;
-    try {
-      handler(events, n);
-    } finally {
-      mctx.inHandler = false;
+    if (n > 0) {
+      mctx.outside = false;
+      mctx.inHandler = true;
+      try {
+        handler(events, n);
+      } finally {
+        mctx.inHandler = false;
+        mctx.outside = true;
+      }
     }
+    // What is still listed is looked at again at once: level-triggered conditions, and events beyond maxEvents.
+    return ready.first(consumer) >= 0;
   });
+  mctx.wake();
   return 0;
 }
 
@@ -104,5 +113,23 @@ export function run(mctx: Mctx, ep: number, handler: EventHandler, maxEvents = R
  * set before, becomes the run's exit code.
  */
 export function stop(mctx: Mctx): void {
+  mctx.outside = false;
   mctx.context.setHandler(null);
+}
+
+/**
+ * Microseconds and milliseconds of the running breath, int32 that wrap: subtract with `| 0`. The differences hold up to
+ * 30 minutes and 24 days. They cost nothing and allocate nothing, unlike `performance.now()`.
+ *
+ * @example
+ * const sent = nowUs(mctx);
+ * // …
+ * const tookUs = (nowUs(mctx) - sent) | 0;
+ */
+export function nowUs(mctx: Mctx): number {
+  return mctx.context.clock[0]!;
+}
+
+export function nowMs(mctx: Mctx): number {
+  return mctx.context.clock[1]!;
 }

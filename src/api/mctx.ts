@@ -25,6 +25,8 @@ export class Mctx {
   readonly context: WorkerContext;
   /** Whether the code running now was called by the driver's loop (`run`): a wait must not turn the loop then. */
   inHandler = false;
+  /** Whether the driver owns the loop and the code running now was not called by it: a timer's or promise's callback. */
+  outside = false;
 
   constructor(context: WorkerContext) {
     this.context = context;
@@ -34,6 +36,11 @@ export class Mctx {
     this.counters = context.counters;
     this.sockets = context.sockets;
     this.epolls = new EpollTable(context.sockets);
+  }
+
+  /** Ends the driver's rest, if it rests: called where `outside` code made work. */
+  wake(): void {
+    if (this.context.wake !== undefined) this.context.wake();
   }
 
   /** The stack's own IPv4 address, as text. */
@@ -89,6 +96,7 @@ export function createContext(cpu?: number): Mctx {
  */
 export function destroyContext(mctx: Mctx): number {
   mctx.epolls.closeAll();
+  mctx.outside = false;
   mctx.context.setHandler(null);
   if (mine === mctx) mine = null;
   return 0;

@@ -41,7 +41,7 @@ export {
 export { EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EpollEvents } from './epoll.ts';
 export type { EpollEvent } from './epoll.ts';
 export { EAFNOSUPPORT, EPROTONOSUPPORT, errnoMessage, errnoName, ESOCKTNOSUPPORT, FlowringError } from './errors.ts';
-export { epollCreate, epollCtl, epollWait, run, stop } from './loop.ts';
+export { epollCreate, epollCtl, epollWait, nowMs, nowUs, run, stop } from './loop.ts';
 export type { EventHandler } from './loop.ts';
 export { coreAffinitize, createContext, destroyContext } from './mctx.ts';
 export type { Mctx } from './mctx.ts';
