@@ -131,7 +131,10 @@ export class HostPublisher {
 
   constructor(block: SharedArrayBuffer, at: number) {
     this.w = new Int32Array(block, at, HOST_STATE_BYTES >> 2);
-    for (let i = 0; i < NEIGHBOURS; i++) if (this.w[HS_TABLE + i * NB_WORDS + 1] !== NB_EMPTY) this.used++;
+    for (let i = 0; i < NEIGHBOURS; i++) {
+      const s = this.stateAt(i);
+      if (s !== NB_EMPTY && s !== NB_TOMBSTONE) this.used++;
+    }
   }
 
   setHost(host: { address: number; prefix: number; gateway: number; mtu: number; macHi: number; macLo: number; key: number }): void {
@@ -157,6 +160,28 @@ export class HostPublisher {
       k = (k + 1) & (NEIGHBOURS - 1);
     }
     return -1;
+  }
+
+  /** What entry `k` (0..NEIGHBOURS-1) holds: NB_EMPTY and NB_TOMBSTONE hold nothing. */
+  stateAt(k: number): number {
+    return this.w[HS_TABLE + k * NB_WORDS + 1]!;
+  }
+
+  ipAt(k: number): number {
+    return this.w[HS_TABLE + k * NB_WORDS]!;
+  }
+
+  macHiAt(k: number): number {
+    return this.w[HS_TABLE + k * NB_WORDS + 2]!;
+  }
+
+  macLoAt(k: number): number {
+    return this.w[HS_TABLE + k * NB_WORDS + 3]!;
+  }
+
+  /** Entries in use. */
+  size(): number {
+    return this.used;
   }
 
   /** Creates or changes a neighbour. Returns its index, or -1 when the table is three quarters full. */
@@ -186,9 +211,17 @@ export class HostPublisher {
     const k = this.find(ip);
     if (k < 0) return;
     const e = HS_TABLE + k * NB_WORDS;
-    const next = HS_TABLE + ((k + 1) & (NEIGHBOURS - 1)) * NB_WORDS;
     this.begin();
-    this.w[e + 1] = this.w[next + 1] === NB_EMPTY ? NB_EMPTY : NB_TOMBSTONE;
+    if (this.stateAt((k + 1) & (NEIGHBOURS - 1)) === NB_EMPTY) {
+      // Nothing is behind: this entry and the deleted ones before it end their chain here, so that probing stays short.
+      let i = k;
+      do {
+        this.w[HS_TABLE + i * NB_WORDS + 1] = NB_EMPTY;
+        i = (i - 1) & (NEIGHBOURS - 1);
+      } while (this.stateAt(i) === NB_TOMBSTONE);
+    } else {
+      this.w[e + 1] = NB_TOMBSTONE;
+    }
     this.end();
     this.used--;
   }

@@ -1,7 +1,7 @@
 /**
  * Which worker a flow belongs to: shared tables, read by the dispatcher for every frame and by `connect()` when it picks
  * a source port. A frame is placed by its local port's worker list if there is one, else by the indirection table (RETA)
- * or, with `steering: modulo`, by hash % workers as the seed did.
+ * or, with `steering: modulo`, by hash % workers, the hash read as unsigned.
  *
  * Block (words from its base): 0 workers · 1 mode · 2 epoch (bumped at every change) · 32.. RETA (512)
  * · then per protocol (TCP, UDP) 65536 entries of 4 words: worker mask lo, hi, and the mask before the last change lo, hi.
@@ -26,6 +26,15 @@ export const STEERING_BYTES = (S_PORTS + 2 * 65536 * ENTRY) * 4;
 
 export const STEER_TCP = 0;
 export const STEER_UDP = 1;
+
+/** 65536 % n by n: what the high half of a hash weighs in the modulo below. */
+const HIGH_WEIGHT = Int32Array.from({ length: MAX_WORKERS + 1 }, (_, n) => (n === 0 ? 0 : 65536 % n));
+
+// hot: per packet
+/** hash % n of the hash as an unsigned 32-bit number, n 1..MAX_WORKERS, in small integers only (the products stay below 2^22). */
+export function hashModulo(hash: number, n: number): number {
+  return ((hash >>> 16) * HIGH_WEIGHT[n]! + (hash & 0xffff)) % n;
+}
 
 export class Steering {
   private readonly words: Int32Array;
@@ -63,7 +72,7 @@ export class Steering {
 
   // hot: per packet
   byHash(hash: number): number {
-    return this.modulo ? (hash >>> 1) % this.workers : this.words[this.at + S_RETA + (hash & (RETA_SIZE - 1))]!;
+    return this.modulo ? hashModulo(hash, this.workers) : this.words[this.at + S_RETA + (hash & (RETA_SIZE - 1))]!;
   }
 
   /** Owner under the mask before the last change of that port, or -1 when it never changed. */
@@ -87,10 +96,13 @@ export class Steering {
     }
     const bit = 1 << (worker & 31);
     const half = worker >> 5;
-    Atomics.store(words, e + 2, words[e]!);
-    Atomics.store(words, e + 3, words[e + 1]!);
-    if (on) Atomics.or(words, e + half, bit);
-    else Atomics.and(words, e + half, ~bit);
+    // Saying again what stands already must not forget the mask before the last real change.
+    if (((words[e + half]! & bit) !== 0) !== on) {
+      Atomics.store(words, e + 2, words[e]!);
+      Atomics.store(words, e + 3, words[e + 1]!);
+      if (on) Atomics.or(words, e + half, bit);
+      else Atomics.and(words, e + half, ~bit);
+    }
     Atomics.store(words, epoch, ((words[epoch]! | 1) + 1) | 0);
   }
 
@@ -107,19 +119,25 @@ export class Steering {
   }
 }
 
+// hot: per packet
 function bits(x: number): number {
   x = x - ((x >>> 1) & 0x55555555);
   x = (x & 0x33333333) + ((x >>> 2) & 0x33333333);
   return Math.imul((x + (x >>> 4)) & 0x0f0f0f0f, 0x01010101) >>> 24;
 }
 
-/** The (hash % bits)-th set bit of a 64-bit mask. */
+// hot: per packet
+/** The (hash % bits)-th set bit of a 64-bit mask that is not 0, the hash unsigned. */
 function pick(lo: number, hi: number, hash: number): number {
-  const n = bits(lo) + bits(hi);
-  let k = (hash >>> 1) % n;
-  for (let w = 0; w < MAX_WORKERS; w++) {
-    const set = w < 32 ? (lo >>> w) & 1 : (hi >>> (w - 32)) & 1;
-    if (set !== 0 && k-- === 0) return w;
+  const low = bits(lo);
+  let k = hashModulo(hash, low + bits(hi));
+  let word = lo;
+  let base = 31;
+  if (k >= low) {
+    k -= low;
+    word = hi;
+    base = 63;
   }
-  return 0;
+  for (; k > 0; k--) word &= word - 1;
+  return base - Math.clz32(word & -word);
 }
