@@ -29,6 +29,11 @@ export interface WorkerContext {
   interrupted(): boolean;
   /** Ends this worker from inside: listeners close, connections finish, the thread goes. */
   stop(): void;
+  /**
+   * Driver-owned loop: a call from outside a breath (a timer's or promise's callback) made work for the stack or the
+   * handler; ends an asynchronous rest. Cheap when the driver is awake.
+   */
+  wake?(): void;
   /** [nowUs, nowMs] of the current breath. */
   readonly clock: Int32Array;
   /** Said by listen(): counted for the readiness line. */

@@ -109,12 +109,14 @@ export function run(mctx: Mctx, ep: number, handler: EventHandler, maxEvents = R
 }
 
 /**
- * Ends `run`: the handler is not called again, and the worker ends once its connections are closed. `process.exitCode`,
- * set before, becomes the run's exit code.
+ * Ends the application in this worker, in either loop: a handler of `run` is not called again, listeners close,
+ * connections finish (queued data, then FIN), then the worker goes. `process.exitCode`, set before, becomes the run's
+ * exit code. When every worker has ended, so does `flowring run`.
  */
 export function stop(mctx: Mctx): void {
   mctx.outside = false;
   mctx.context.setHandler(null);
+  mctx.context.stop();
 }
 
 /**

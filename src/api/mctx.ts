@@ -91,13 +91,14 @@ export function createContext(cpu?: number): Mctx {
 }
 
 /**
- * Ends the application in this worker: its handler is removed and its epoll instances are closed. The driver then closes
- * what is still open (queued data, then FIN) and the worker ends.
+ * Ends the application in this worker and gives its epoll instances back; as `stop`, and mTCP's `mtcp_destroy_context`.
+ * Connections still open finish: queued data, then FIN.
  */
 export function destroyContext(mctx: Mctx): number {
   mctx.epolls.closeAll();
   mctx.outside = false;
   mctx.context.setHandler(null);
+  mctx.context.stop();
   if (mine === mctx) mine = null;
   return 0;
 }
