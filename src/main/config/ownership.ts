@@ -1,0 +1,108 @@
+/**
+ * What the kernel must not have, and what it must grant, before a port is opened: the address belongs to the stack alone
+ * (else the kernel answers its SYNs with RST), and a TAP device wants /dev/net/tun and CAP_NET_ADMIN, or to be ours.
+ */
+import { accessSync, constants } from 'node:fs';
+import { networkInterfaces } from 'node:os';
+import { type ReadText, readText } from '../cpus.ts';
+import { formatIp, maskOf, parseCidr, parseIp } from './address.ts';
+import { ConfigError, PrivilegeError } from './configError.ts';
+import type { Config } from './schema.ts';
+
+export interface KernelAddress {
+  ip: number;
+  /** Interface name, or empty when only the routing table knows the address. */
+  iface: string;
+  /** 32 when unknown. */
+  prefix: number;
+}
+
+/** Every IPv4 address the kernel has as its own: of interfaces, and of the local routing table (interfaces without carrier). */
+export function kernelAddresses(read: ReadText = readText, interfaces: typeof networkInterfaces = networkInterfaces): KernelAddress[] {
+  const out: KernelAddress[] = [];
+  for (const [iface, list] of Object.entries(interfaces()))
+    for (const a of list ?? []) if (a.family === 'IPv4') out.push({ ip: parseIp(a.address)!, iface, prefix: Number(a.cidr?.split('/')[1] ?? 32) });
+  // fib_trie: a leaf "|-- 192.0.2.2" followed by "/32 host LOCAL"
+  let leaf: number | null = null;
+  for (const line of (read('/proc/net/fib_trie') ?? '').split('\n')) {
+    const at = /\|--\s+([\d.]+)/.exec(line);
+    if (at !== null) leaf = parseIp(at[1]!);
+    const local = /\/(\d+)\s+host\s+LOCAL/.exec(line);
+    if (local === null || leaf === null || local[1] !== '32') continue;
+    const ip = leaf;
+    if (!out.some((a) => a.ip === ip)) out.push({ ip, iface: '', prefix: 32 });
+  }
+  return out;
+}
+
+/** The kernel's entry that clashes with the stack's address, or undefined. A switch port is in memory: nothing can clash. */
+export function kernelOwner(c: Pick<Config, 'nic' | 'address'>, addresses: readonly KernelAddress[] = kernelAddresses()): KernelAddress | undefined {
+  if (c.nic === 'switch') return undefined;
+  const { ip } = parseCidr(c.address)!;
+  return addresses.find((a) => a.ip === ip);
+}
+
+/** Another host address of the same link, for the fix in a message. */
+function another(c: Pick<Config, 'address'>, taken: readonly KernelAddress[]): string {
+  const { ip, prefix } = parseCidr(c.address)!;
+  const network = ip & maskOf(prefix);
+  const hosts = prefix >= 31 ? 0 : ~maskOf(prefix) >>> 0;
+  for (let host = 2; host < Math.min(hosts, 1024); host++) {
+    const candidate = (network + host) | 0;
+    if (candidate !== ip && !taken.some((a) => a.ip === candidate)) return `${formatIp(candidate)}/${prefix}`;
+  }
+  return 'another';
+}
+
+/** Throws ConfigError when the kernel owns the address of the stack. */
+export function checkAddressOwnership(c: Pick<Config, 'nic' | 'address'>, addresses: readonly KernelAddress[] = kernelAddresses()): void {
+  const owner = kernelOwner(c, addresses);
+  if (owner === undefined) return;
+  const where = owner.iface === '' ? '' : ` on ${owner.iface}`;
+  throw new ConfigError(
+    `address: the kernel owns ${formatIp(owner.ip)}${where} and would answer in the stack's place; ` +
+      `give the stack another address of the link, as --address ${another(c, addresses)}`,
+  );
+}
+
+const CAP_NET_ADMIN = 12;
+
+/** Has this process the capability? (/proc/self/status, CapEff) */
+export function hasCapability(bit: number, read: ReadText = readText): boolean {
+  const m = /^CapEff:\s*([0-9a-f]+)/m.exec(read('/proc/self/status') ?? '');
+  return m !== null && ((BigInt(`0x${m[1]}`) >> BigInt(bit)) & 1n) === 1n;
+}
+
+function mayOpenTun(): string | null {
+  try {
+    accessSync('/dev/net/tun', constants.R_OK | constants.W_OK);
+    return null;
+  } catch (e) {
+    return (e as NodeJS.ErrnoException).code ?? 'unknown';
+  }
+}
+
+/** Why the port cannot be opened by this user on this machine, with the fix; or null. */
+export function portRefusal(c: Pick<Config, 'nic'>, read: ReadText = readText, openTun: () => string | null = mayOpenTun): string | null {
+  if (c.nic === 'switch') return null;
+  const name = c.nic.includes(':') ? c.nic.slice(c.nic.indexOf(':') + 1) : '';
+  const tun = openTun();
+  if (tun === 'ENOENT') return 'nic: /dev/net/tun does not exist; load the module (modprobe tun), or in a container add --device /dev/net/tun';
+  if (tun !== null) return 'nic: no permission to open /dev/net/tun; run as root, or give the user access to it';
+  const exists = name !== '' && read(`/sys/class/net/${name}/ifindex`) !== null;
+  const flags = name === '' ? null : read(`/sys/class/net/${name}/tun_flags`);
+  if (exists && flags === null) return `nic: ${name} exists and is no TAP device; choose another name`;
+  // IFF_TAP is 2, IFF_TUN is 1 (linux/if_tun.h)
+  if (flags !== null && (Number.parseInt(flags, 16) & 2) === 0) return `nic: ${name} is a TUN device, which carries no Ethernet; choose another name`;
+  if (hasCapability(CAP_NET_ADMIN, read)) return null;
+  const owner = name === '' ? -1 : Number.parseInt(read(`/sys/class/net/${name}/owner`) ?? '-1', 10);
+  if (flags !== null && owner === process.getuid?.()) return null;
+  const user = name === '' ? 'tap0' : name;
+  return `nic: no privilege (CAP_NET_ADMIN) for ${c.nic}; run as root, or once: ip tuntap add ${user} mode tap user $USER && ip link set ${user} up`;
+}
+
+/** Throws PrivilegeError when the port cannot be opened. */
+export function checkPrivileges(c: Pick<Config, 'nic'>): void {
+  const why = portRefusal(c);
+  if (why !== null) throw new PrivilegeError(why);
+}
