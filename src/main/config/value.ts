@@ -136,7 +136,7 @@ class Value {
     if (t === 'switch' || t === 'tap') return t;
     if (kind === 'switch') return this.fail('names an interface, but the switch is in memory', 'write switch');
     if (NICS_ELSEWHERE.includes(kind!)) return this.fail('is not available in this version', 'use a TAP device, or the switch');
-    if (kind !== 'tap') return this.fail('is not a kind of port', 'a kernel interface cannot be taken over; use tap:${/^[\w.-]{1,15}$/.test(t) ? t : 'NAME'}`);
+    if (kind !== 'tap') return this.fail('is not a kind of port', 'a kernel interface cannot be taken over; say tap:NAME');
     // IFNAMSIZ is 16 with the terminating zero, and dev_valid_name() refuses these
     if (!/^[^\s/:%]{1,15}$/.test(name) || name === '.' || name === '..') return this.fail('has no valid interface name', '1 to 15 characters, no space, "/", ":" or "%"');
     return t;
