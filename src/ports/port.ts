@@ -32,6 +32,14 @@ export interface PortCaps {
   waitable: boolean;
 }
 
+/**
+ * A bell outside the runtime's control block: BELL_WORDS int32 at word `at` of `block` (rings/doorbell.ts).
+ */
+export interface PortBell {
+  block: SharedArrayBuffer;
+  at: number;
+}
+
 /** Structured-cloneable: everything a thread needs to attach the port. */
 export interface PortAttachment {
   kind: string;
@@ -46,6 +54,12 @@ export interface PortAttachment {
   /** First frame of this port and how many: the free list it starts with. */
   frameFirst: number;
   frameCount: number;
+  /**
+   * Where the thread that runs this port's broker sleeps, when others than its own runtime must wake it (the switch: peers
+   * of another runtime). A thread has one bell: with this set, it is used instead of the one in the thread's record, by
+   * the broker's thread to sleep and by that runtime's workers to ring.
+   */
+  bell?: PortBell;
   /** The kind's own: native handle, pair rings … */
   own: unknown;
 }

@@ -1,0 +1,97 @@
+/** What a switch port knows of another one: the four rings between them, its status, its bell. */
+import { Doorbell } from '../rings/doorbell.ts';
+import type { RingEventfd } from '../rings/doorbell.ts';
+import { F_BAD, F_CSUM_OK, F_CSUM_PARTIAL, F_IPCSUM_OK, F_MULTICAST, F_PARSED, F_REDIRECTED, F_TRAIN, F_TX, F_VLAN } from '../rings/layout.ts';
+import { RingConsumer, RingProducer } from '../rings/spsc.ts';
+import { bellWord, statusWord, SW_HUNGRY, SW_WANT_ROOM } from './switch.ts';
+import type { SwitchOwn } from './switch.ts';
+
+// hot: per packet
+/**
+ * What the receiver of a frame may believe: memory vouches for what a stack of this process wrote (F_TX) and for what a
+ * provider vouched for before; without `vouch` the receiver verifies everything. Word 5: gsoSize stays.
+ */
+export function rxFlags(flags: number, vouch: boolean): number {
+  if (!vouch) return flags & (0xffff0000 | F_TRAIN | F_VLAN);
+  let f = flags & ~(F_TX | F_REDIRECTED | F_BAD | F_MULTICAST);
+  if ((f & F_CSUM_PARTIAL) !== 0) f |= F_CSUM_OK;
+  if ((flags & F_TX) !== 0 && (f & F_PARSED) !== 0) f |= F_IPCSUM_OK;
+  return f;
+}
+
+export class Peer {
+  readonly id: number;
+  /** Pair rings. */
+  readonly out: RingProducer;
+  readonly in: RingConsumer;
+  /** Frames going home to the peer, and ours coming home from it. */
+  readonly homeOut: RingProducer;
+  readonly homeIn: RingConsumer;
+  readonly macHi: number;
+  readonly macLo: number;
+  /** Word of its status line; of our "want room" word for it. */
+  readonly status: number;
+  readonly weWantRoom: number;
+  closed = false;
+  /** Its ring was full when last tried. */
+  blocked = false;
+  /** Our end as consumer of `out`, once the peer is closed. */
+  reclaim: RingConsumer | null = null;
+  /** Since the last flush: put on `out`, put on `homeOut`, taken from `in`. */
+  sent = false;
+  returned = false;
+  taken = false;
+  private readonly words: Int32Array;
+  private readonly bell: Doorbell;
+  private readonly itWantsRoom: number;
+
+  constructor(own: SwitchOwn, id: number, words: Int32Array, ringEventfd: RingEventfd | undefined) {
+    const to = own.index * own.ports + id;
+    const from = id * own.ports + own.index;
+    this.id = id;
+    this.words = words;
+    this.out = new RingProducer(words, own.pair[to]!);
+    this.in = new RingConsumer(words, own.pair[from]!);
+    this.homeOut = new RingProducer(words, own.home[to]!);
+    this.homeIn = new RingConsumer(words, own.home[from]!);
+    this.bell = new Doorbell(words, bellWord(id), ringEventfd);
+    this.macHi = own.macs[id * 2]!;
+    this.macLo = own.macs[id * 2 + 1]!;
+    this.status = statusWord(id);
+    this.itWantsRoom = statusWord(id) + SW_WANT_ROOM + own.index;
+    this.weWantRoom = statusWord(own.index) + SW_WANT_ROOM + id;
+  }
+
+  // hot: per burst
+  /** Publishes what was put and taken; rings for new frames, for room it waits for, and for frames it is short of. */
+  flush(): void {
+    let news = this.sent;
+    if (this.sent) {
+      this.sent = false;
+      this.out.flush();
+    }
+    if (this.returned) {
+      this.returned = false;
+      this.homeOut.flush();
+      if (Atomics.load(this.words, this.status + SW_HUNGRY) !== 0) news = true;
+    }
+    if (this.taken) {
+      this.taken = false;
+      this.in.flush();
+      if (Atomics.load(this.words, this.itWantsRoom) !== 0) {
+        Atomics.store(this.words, this.itWantsRoom, 0);
+        news = true;
+      }
+    }
+    this.homeIn.flush();
+    if (news) this.bell.ring();
+  }
+
+  ring(): void {
+    this.bell.ring();
+  }
+
+  publishes(): number {
+    return this.out.publishes + this.in.publishes + this.homeOut.publishes + this.homeIn.publishes;
+  }
+}
