@@ -61,7 +61,9 @@ export const CMD_STOP = 2;
 export const ROLE_MAIN = 0;
 export const ROLE_DISPATCHER = 1;
 export const ROLE_WORKER = 2;
-export const ROLE_NAME: readonly string[] = ['main', 'dispatcher', 'worker'];
+/** Not a thread: the record in which the dispatcher inside an inline worker counts. */
+export const ROLE_BROKER = 3;
+export const ROLE_NAME: readonly string[] = ['main', 'dispatcher', 'worker', 'broker'];
 
 export const THREAD_BYTES = (T_COUNTERS * 4 + COUNTERS_BYTES + 127) & ~127;
 export const THREADS_AT = 128;

@@ -42,6 +42,8 @@ export const C_ARP_RX = 30;
 export const C_ARP_TX = 31;
 export const C_ICMP_RX = 32;
 export const C_ICMP_TX = 33;
+/** Received frames the dispatcher's own host state consumed (ARP): rxDelivered minus these went to workers. */
+export const C_HOST_DELIVERED = 34;
 // TCP, named after RFC 4022 where it has a name
 export const C_TCP_ACTIVE_OPENS = 40;
 export const C_TCP_PASSIVE_OPENS = 41;
@@ -81,7 +83,7 @@ export const COUNTER_NAME: Readonly<Record<number, string>> = {
   8: 'sleeps', 9: 'idleNs', 10: 'ringHighWater', 11: 'publishes', 12: 'ringSlots', 13: 'cpuNs', 14: 'switchesVoluntary',
   15: 'switchesInvoluntary', 16: 'gcCount', 17: 'gcNs', 18: 'rxDelivered', 19: 'redirected', 20: 'stagePullNs',
   21: 'stageInputNs', 22: 'stageTimersNs', 23: 'stageAppNs', 24: 'stageOutputNs', 25: 'stagePushNs', 26: 'stageRestNs',
-  30: 'arpRx', 31: 'arpTx', 32: 'icmpRx', 33: 'icmpTx', 40: 'tcpActiveOpens', 41: 'tcpPassiveOpens', 42: 'tcpAttemptFails',
+  30: 'arpRx', 31: 'arpTx', 32: 'icmpRx', 33: 'icmpTx', 34: 'hostDelivered', 40: 'tcpActiveOpens', 41: 'tcpPassiveOpens', 42: 'tcpAttemptFails',
   43: 'tcpEstabResets', 44: 'tcpCurrEstab', 45: 'tcpInSegs', 46: 'tcpOutSegs', 47: 'tcpRetransSegs', 48: 'tcpOutRsts',
   49: 'tcpFastRetrans', 50: 'tcpRtoFired', 51: 'tcpOutOfOrder', 52: 'tcpDupAcksIn', 53: 'tcpChallengeAcks',
   54: 'tcpBytesIn', 55: 'tcpBytesOut', 56: 'rxBytesCopied', 57: 'txBytesCopied', 58: 'tcpPredicted', 59: 'tcpTimeWaitReused',

@@ -2,6 +2,8 @@
 import { attachPort } from '../ports/attach.ts';
 import type { Port } from '../ports/port.ts';
 import { SharedArena } from '../rings/arena.ts';
+import { ThreadRecord } from '../rings/control.ts';
+import { Counters } from '../rings/counters.ts';
 import type { Doorbell } from '../rings/doorbell.ts';
 import { FrameTable } from '../rings/frameTable.ts';
 import { HostView } from '../rings/hostState.ts';
@@ -17,6 +19,7 @@ import { systemRandom, type Thread } from './plan.ts';
 
 export interface BrokerParts {
   port: Port;
+  counters: Counters;
   dispatcher: Dispatcher;
 }
 
@@ -27,12 +30,14 @@ export function assembleBroker(thread: Thread, inline: boolean): BrokerParts {
   const rings = plan.workerThreads.map((_, w) => new BrokerPort(plan.rings, plan.ringsPlan, w));
   const bells = plan.workerBells.map((b) => (inline ? null : thread.bell(b)));
   const random = systemRandom();
+  // Inline, the stack on this thread has counters of its own: the two do not add to one another's.
+  const counters = inline ? new Counters(plan.control, new ThreadRecord(plan.control, plan.brokerRecord).countersAt) : thread.counters;
   const dispatcher = createDispatcher({
     port,
     rings,
     bells,
     steering: new Steering(plan.control, plan.steeringAt),
-    counters: thread.counters,
+    counters,
     clock: thread.record.clock(),
     random,
     host: {
@@ -45,14 +50,14 @@ export function assembleBroker(thread: Thread, inline: boolean): BrokerParts {
       macHi: plan.port.macHi,
       macLo: plan.port.macLo,
       statics: plan.host.statics,
-      counters: thread.counters,
+      counters,
       frames: port.frames,
       random,
     },
     burst: plan.burst,
     overflow: plan.overflow,
   });
-  return { port, dispatcher };
+  return { port, dispatcher, counters };
 }
 
 export interface StackParts {

@@ -12,6 +12,7 @@ import type { Port } from '../ports/port.ts';
 import type { Doorbell } from '../rings/doorbell.ts';
 import {
   C_DROP,
+  C_HOST_DELIVERED,
   C_PUBLISHES,
   C_RING_HIGH_WATER,
   C_RING_SLOTS,
@@ -44,9 +45,9 @@ import {
 } from '../rings/layout.ts';
 import type { BrokerPort } from '../rings/portRings.ts';
 import { RingConsumer } from '../rings/spsc.ts';
-import { STEER_TCP, STEER_UDP, type Steering } from '../rings/steering.ts';
+import type { Steering } from '../rings/steering.ts';
 import { createHost, type Host, type HostOptions } from '../stack/host.ts';
-import { Classified, classify, KIND_ARP, KIND_DROP, KIND_TCP, KIND_UDP } from '../wire/flow.ts';
+import { Classified, classify, KIND_ARP, KIND_DROP } from '../wire/flow.ts';
 
 export interface DispatcherEnv {
   port: Port;
@@ -194,8 +195,10 @@ export function createDispatcher(env: DispatcherEnv): Dispatcher {
     classify(view, eth, linear, seen);
     if (seen.kind === KIND_ARP) {
       const reason = host.input(eth, linear);
-      if (reason === 0) v[C_RX_DELIVERED]!++;
-      else v[C_DROP + reason]!++;
+      if (reason === 0) {
+        v[C_RX_DELIVERED]!++;
+        v[C_HOST_DELIVERED]!++;
+      } else v[C_DROP + reason]!++;
       freeTrain(f);
       return;
     }
@@ -205,10 +208,7 @@ export function createDispatcher(env: DispatcherEnv): Dispatcher {
       return;
     }
     desc[at + D_HASH] = seen.hash;
-    let w: number;
-    if (seen.kind === KIND_TCP) w = steering.owner(STEER_TCP, seen.hash, seen.localPort);
-    else if (seen.kind === KIND_UDP) w = steering.owner(STEER_UDP, seen.hash, seen.localPort);
-    else w = steering.byHash(seen.hash);
+    const w = steering.owner(seen.steer, seen.hash, seen.localPort);
     if (place(w, at, seen.isSyn)) {
       v[C_RX_DELIVERED]!++;
     } else {

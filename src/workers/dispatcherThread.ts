@@ -36,6 +36,7 @@ function command(c: number): boolean {
 const driver = new Driver({
   record: thread.record,
   counters: thread.counters,
+  brokerCounters: null,
   bell,
   readClock: thread.clockReader(),
   nowNs: thread.nowNs(),

@@ -48,6 +48,8 @@ export interface Breath {
 export interface DriverEnv {
   record: ThreadRecord;
   counters: Counters;
+  /** Counters of a dispatcher that runs on this thread beside the stack; committed together. */
+  brokerCounters: Counters | null;
   bell: Doorbell;
   /** Writes [nowUs, nowMs] of this thread's record. */
   readClock: () => void;
@@ -215,6 +217,7 @@ export class Driver {
   private commit(): void {
     this.uncommitted = 0;
     this.env.counters.commit();
+    if (this.env.brokerCounters !== null) this.env.brokerCounters.commit();
   }
 
   /** Milliseconds this thread may sleep: until the next timer, at most `limit`. */

@@ -67,6 +67,8 @@ export interface RuntimePlan {
   /** The thread that runs the dispatcher: its own, or worker 0 in layout `inline`. */
   dispatcher: ThreadPlan | null;
   workerThreads: ThreadPlan[];
+  /** Thread record in which the dispatcher counts: its own thread's, or with `inline` one that stands for no thread. */
+  brokerRecord: number;
   /** Bells by thread: whoever has the port, and each worker. */
   brokerBell: BellPlace;
   workerBells: BellPlace[];

@@ -1,6 +1,6 @@
 /**
- * A program outside any package that has flowring installed may still `import 'flowring/mtcp'`: when the default
- * resolution fails, this package answers for its own name. One instance per thread either way.
+ * A program need not have flowring installed to `import 'flowring/mtcp'`: in a stack thread this package answers for its
+ * own name, so that the program and the thread always share one instance.
  */
 import { register } from 'node:module';
 

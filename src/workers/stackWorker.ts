@@ -6,6 +6,7 @@ import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_thread
 import { injectContext, type WorkerContext } from '../api/context.ts';
 import { CMD_DRAIN, CMD_RUN, CMD_STOP, T_LISTENERS, T_STATE, TS_DRAINING, TS_FAILED, TS_QUIET, TS_RUNNING, TS_STOPPED } from '../rings/control.ts';
 import type { Port } from '../ports/port.ts';
+import type { Counters } from '../rings/counters.ts';
 import { assembleBroker, assembleStack } from './assembly.ts';
 import type { Dispatcher } from './dispatcher.ts';
 import { type Breath, Driver } from './driver.ts';
@@ -26,7 +27,8 @@ observeGc(thread);
 
 let port: Port | null = null;
 let dispatcher: Dispatcher | null = null;
-if (inline) ({ port, dispatcher } = assembleBroker(thread, true));
+let brokerCounters: Counters | null = null;
+if (inline) ({ port, dispatcher, counters: brokerCounters } = assembleBroker(thread, true));
 const bell = thread.bell(inline ? plan.brokerBell : plan.workerBells[worker]!);
 const { stack, workerPort, host, flush } = assembleStack(thread, worker, inline ? null : thread.bell(plan.brokerBell));
 
@@ -73,6 +75,7 @@ function command(c: number): boolean {
   }
   record.set(T_STATE, TS_STOPPED);
   counters.commit();
+  brokerCounters?.commit();
   // Timers the program left behind must not hold the thread.
   setImmediate(() => process.exit());
   return true;
@@ -98,6 +101,7 @@ const breath: Breath = {
 const driver = new Driver({
   record,
   counters,
+  brokerCounters,
   bell,
   readClock: thread.clockReader(),
   nowNs: thread.nowNs(),
@@ -140,6 +144,7 @@ const context: WorkerContext = {
   setHandler: (handler) => {
     breath.handler = handler;
   },
+  wake: () => bell.ring(),
   turn: (waitMs) => {
     ready();
     if (phase !== 'running') return 0;

@@ -1,0 +1,342 @@
+/**
+ * A runtime: one port, its dispatcher, and the stack workers behind it. Lives in main, which makes all shared memory,
+ * starts the threads, and takes them down in order: workers drain, dispatchers bring every frame home, then all stop.
+ */
+import { setFlagsFromString } from 'node:v8';
+import { Worker } from 'node:worker_threads';
+import { loadNative } from '../ports/native.ts';
+import type { PortHandle } from '../ports/port.ts';
+import { createArena } from '../rings/arena.ts';
+import { CMD_DRAIN, CMD_RUN, CMD_STOP, formatControl, planControl, ROLE_BROKER, ROLE_DISPATCHER, ROLE_MAIN, ROLE_WORKER, ThreadRecord } from '../rings/control.ts';
+import { T_COMMAND, T_ROLE, T_STATE, T_WORKER, TS_FAILED, TS_QUIET, TS_STOPPED } from '../rings/control.ts';
+import { Counters } from '../rings/counters.ts';
+import { Doorbell } from '../rings/doorbell.ts';
+import { auditFrames, type FrameAudit, FrameTable } from '../rings/frameTable.ts';
+import { createPortRings, planPortRings, type RingSizes } from '../rings/portRings.ts';
+import { STEER_MODULO, STEER_RETA, Steering } from '../rings/steering.ts';
+import { arenaBytes } from '../stack/arenaPlan.ts';
+import type { StackConfig } from '../stack/env.ts';
+import { WORK_CSUM, WORK_CUT } from '../rings/bursts.ts';
+import type { IdleMode } from '../workers/driver.ts';
+import type { BellPlace, HostPlan, ModulePlan, NativeIds, RuntimePlan, ThreadMessage, ThreadPlan, WorkerData } from '../workers/plan.ts';
+import { readThreads, type ThreadFigures } from './figures.ts';
+
+export interface RuntimeOptions {
+  /** Prefix of thread names, at most 6 characters. */
+  name: string;
+  port: PortHandle;
+  layout: 'inline' | 'dispatcher';
+  workers: number;
+  host: HostPlan;
+  stack: StackConfig;
+  steering: 'reta' | 'modulo';
+  idle: IdleMode;
+  spins: number;
+  burst: number;
+  overflow: number;
+  rings: RingSizes;
+  /** CPUs of the dispatcher's thread (unused for `inline`) and of each worker; empty lists are not pinned. */
+  dispatcherCpus: number[];
+  workerCpus: number[][];
+  drainMs: number;
+  /** File the control block is mapped from (needs the addon), for `flowring top`; null: plain shared memory. */
+  controlPath: string | null;
+}
+
+/** V8 young generation, MiB a semi-space: the garbage of the event-loop turns of minutes fits. */
+const SEMI_SPACE_MIB = 64;
+let youngGenerationSized = false;
+
+function sizeYoungGeneration(): void {
+  if (youngGenerationSized) return;
+  youngGenerationSized = true;
+  setFlagsFromString(`--min-semi-space-size=${SEMI_SPACE_MIB}`);
+  setFlagsFromString(`--max-semi-space-size=${SEMI_SPACE_MIB}`);
+}
+
+const sleep = (ms: number): Promise<void> => new Promise((done) => setTimeout(done, ms));
+
+export class Runtime {
+  readonly options: RuntimeOptions;
+  readonly plan: RuntimePlan;
+  private readonly threads: Worker[] = [];
+  private readonly records: ThreadRecord[] = [];
+  private readonly listeners: { worker: number; address: number; port: number }[] = [];
+  private readonly ready = new Set<number>();
+  private readonly waiters: (() => void)[] = [];
+  private failure: Error | null = null;
+  private readonly exited = new Set<number>();
+  private closing: Promise<void> | null = null;
+  private readonly nativeIds: number[];
+  private readonly mainCounters: Counters;
+  /** Highest exit code a program asked for. */
+  exitCode = 0;
+  /** Called for each address:port once every worker is ready, then as they come. */
+  onListening: ((address: number, port: number) => void) | null = null;
+
+  constructor(options: RuntimeOptions) {
+    this.options = options;
+    const { plan, nativeIds } = buildPlan(options);
+    this.plan = plan;
+    this.nativeIds = nativeIds;
+    const threads = 1 + (plan.dispatcher === null ? 0 : 1) + plan.workers;
+    for (let i = 0; i < threads; i++) this.records.push(new ThreadRecord(plan.control, i));
+    this.mainCounters = new Counters(plan.control, this.records[0]!.countersAt);
+  }
+
+  /** Starts the threads; every worker imports `module`. Resolves when all are up and the module has been imported. */
+  async start(module: ModulePlan | null): Promise<void> {
+    sizeYoungGeneration();
+    const { plan } = this;
+    if (plan.dispatcher !== null) this.spawn('dispatcherThread.js', -1, null);
+    for (let w = 0; w < plan.workers; w++) this.spawn('stackWorker.js', w, module);
+    const expected = plan.workers + (plan.dispatcher === null ? 0 : 1);
+    await this.until(() => this.ready.size >= expected);
+    const said = new Set<string>();
+    for (const l of this.listeners) {
+      const key = `${l.address}:${l.port}`;
+      if (!said.has(key)) this.onListening?.(l.address, l.port);
+      said.add(key);
+    }
+  }
+
+  private spawn(file: string, worker: number, module: ModulePlan | null): void {
+    const data: WorkerData = { plan: this.plan, worker, module };
+    const me = worker < 0 ? this.plan.dispatcher! : this.plan.workerThreads[worker]!;
+    const t = new Worker(new URL(`../workers/${file}`, import.meta.url), { workerData: data, argv: module?.args ?? [], name: me.name });
+    t.on('message', (m: ThreadMessage) => this.message(m));
+    t.on('error', (error) => {
+      this.failure ??= error;
+      this.wake();
+    });
+    t.on('exit', () => {
+      this.exited.add(worker);
+      this.wake();
+    });
+    this.threads.push(t);
+  }
+
+  private message(m: ThreadMessage): void {
+    if (m.type === 'listening') {
+      const known = this.listeners.some((l) => l.address === m.address && l.port === m.port);
+      this.listeners.push(m);
+      if (!known && this.isReady()) this.onListening?.(m.address, m.port);
+    } else if (m.type === 'ready') this.ready.add(m.worker);
+    else if (m.type === 'exitCode') this.exitCode = Math.max(this.exitCode, m.code);
+    else this.failure ??= Object.assign(new Error(m.message), { stack: m.stack, code: m.code });
+    this.wake();
+  }
+
+  private isReady(): boolean {
+    return this.ready.size >= this.plan.workers + (this.plan.dispatcher === null ? 0 : 1);
+  }
+
+  private wake(): void {
+    for (const w of this.waiters.splice(0)) w();
+  }
+
+  /** Resolves when `condition` holds; rejects with a thread's error. Looked at on every message and every 5 ms. */
+  private async until(condition: () => boolean, limitMs = Number.POSITIVE_INFINITY): Promise<boolean> {
+    const by = performance.now() + limitMs;
+    while (!condition()) {
+      if (this.failure !== null) throw this.failure;
+      if (performance.now() >= by) return false;
+      await Promise.race([new Promise<void>((done) => this.waiters.push(done)), sleep(5)]);
+    }
+    return true;
+  }
+
+  /** Posts a message to a worker's `parentPort` listeners. */
+  postMessage(worker: number, value: unknown): void {
+    const index = worker + (this.plan.dispatcher === null ? 0 : 1);
+    const t = this.threads[index];
+    if (t === undefined) throw new RangeError(`no worker ${worker}: this runtime has ${this.plan.workers}`);
+    t.postMessage(value);
+    this.bellOf(worker).ring();
+  }
+
+  private workerRecord(worker: number): ThreadRecord {
+    return this.records[1 + (this.plan.dispatcher === null ? 0 : 1) + worker]!;
+  }
+
+  private bellOf(worker: number): Doorbell {
+    const native = loadNative();
+    const { plan } = this;
+    const place = worker < 0 || plan.dispatcher === null ? plan.brokerBell : plan.workerBells[worker]!;
+    return new Doorbell(new Int32Array(place.block, 0, place.block.byteLength >> 2), place.at, native === null ? undefined : (fd) => native.eventfdWrite(fd));
+  }
+
+  private command(worker: number, c: number): void {
+    const record = worker < 0 ? this.records[1]! : this.workerRecord(worker);
+    record.set(T_COMMAND, c);
+    this.bellOf(worker).ring();
+  }
+
+  private allWorkers(test: (state: number, worker: number) => boolean): boolean {
+    for (let w = 0; w < this.plan.workers; w++) if (!test(this.workerRecord(w).get(T_STATE), w)) return false;
+    return true;
+  }
+
+  /** Resolves when every worker has ended by itself (its program called stop), or failed. */
+  async finished(): Promise<void> {
+    await this.until(() => this.closing !== null || this.allWorkers((s) => s === TS_QUIET || s === TS_STOPPED));
+  }
+
+  /** Phase 1: listeners close, connections finish (up to drainMs, then RST), stacks give every frame back. */
+  async drain(): Promise<void> {
+    for (let w = 0; w < this.plan.workers; w++) if (this.workerRecord(w).get(T_COMMAND) === CMD_RUN) this.command(w, CMD_DRAIN);
+    await this.until(() => this.allWorkers((s, w) => s === TS_QUIET || s === TS_STOPPED || this.exited.has(w)), this.plan.drainMs + 2000);
+  }
+
+  /** Phase 2: the dispatcher empties its rings; it goes on taking frames home until `stop`. */
+  async quiet(): Promise<boolean> {
+    if (this.plan.dispatcher === null) return true;
+    this.command(-1, CMD_DRAIN);
+    return this.until(() => this.records[1]!.get(T_STATE) === TS_QUIET || this.exited.has(-1), 1000).catch(() => false);
+  }
+
+  /** Phase 3: threads end; a thread that does not is terminated. The port stays open for the audit; `close()` closes it. */
+  async stop(): Promise<void> {
+    for (let w = 0; w < this.plan.workers; w++) this.command(w, CMD_STOP);
+    if (this.plan.dispatcher !== null) this.command(-1, CMD_STOP);
+    const all = this.plan.workers + (this.plan.dispatcher === null ? 0 : 1);
+    await this.until(() => this.exited.size >= all, 1000).catch(() => false);
+    if (this.exited.size < all) await Promise.all(this.threads.map((t) => t.terminate()));
+  }
+
+  /** All three phases, then the port is closed. Idempotent; later calls wait for the first. */
+  close(): Promise<void> {
+    this.closing ??= (async () => {
+      this.wake();
+      try {
+        await this.drain();
+        await this.quiet();
+      } finally {
+        await this.stop();
+        this.release();
+      }
+    })();
+    return this.closing;
+  }
+
+  /** Closes the device and forgets native registrations. Only when no thread runs any more. */
+  release(): void {
+    this.options.port.close();
+    const native = loadNative();
+    if (native !== null) for (const id of this.nativeIds.splice(0)) native.releaseMemory(id);
+  }
+
+  /** Frames by owner. At the very end, with all threads gone, every frame is free. */
+  audit(): FrameAudit {
+    const { table, memory, frameFirst, frameCount } = this.plan.port;
+    return auditFrames(new FrameTable(table, memory), frameFirst, frameFirst + frameCount);
+  }
+
+  /** One consistent row of figures a thread. */
+  figures(): ThreadFigures[] {
+    const cpu = process.cpuUsage();
+    this.mainCounters.v[13] = (cpu.user + cpu.system) * 1000;
+    this.mainCounters.commit();
+    return readThreads(this.plan.control);
+  }
+
+  get listening(): readonly { worker: number; address: number; port: number }[] {
+    return this.listeners;
+  }
+
+  failed(): Error | null {
+    return this.failure;
+  }
+
+  anyFailed(): boolean {
+    return this.failure !== null || !this.allWorkers((s) => s !== TS_FAILED);
+  }
+}
+
+function controlBlock(bytes: number, path: string | null, ids: number[]): { block: SharedArrayBuffer; id: number } {
+  const native = loadNative();
+  if (native !== null && path !== null) {
+    const region = native.createRegion({ bytes, kind: 'file', path });
+    ids.push(region.id);
+    return { block: region.memory, id: region.id };
+  }
+  const block = new SharedArrayBuffer(bytes);
+  return { block, id: register(block, ids) };
+}
+
+function register(block: SharedArrayBuffer, ids: number[]): number {
+  const native = loadNative();
+  if (native === null) return -1;
+  const id = native.registerMemory(new Uint8Array(block));
+  ids.push(id);
+  return id;
+}
+
+function buildPlan(o: RuntimeOptions): { plan: RuntimePlan; nativeIds: number[] } {
+  const nativeIds: number[] = [];
+  const inline = o.layout === 'inline';
+  const att = o.port.attachment;
+  // The last record of an inline runtime is its broker's.
+  const threads = 2 + o.workers;
+  const cp = planControl(threads, o.workers);
+  const { block: control, id: controlId } = controlBlock(cp.bytes, o.controlPath, nativeIds);
+  formatControl(control, cp);
+  Steering.format(control, cp.steeringAt, o.workers, o.steering === 'modulo' ? STEER_MODULO : STEER_RETA);
+  const pool = new FrameTable(att.table, att.memory).frames;
+  const ringsPlan = planPortRings(o.workers, pool, o.rings);
+  const arenas = Array.from({ length: o.workers }, () => createArena(arenaBytes(o.stack)));
+  const ids: NativeIds = {
+    control: controlId,
+    table: register(att.table, nativeIds),
+    packets: register(att.memory, nativeIds),
+    arenas: arenas.map((a) => register(a, nativeIds)),
+  };
+  const record = (i: number, name: string, role: number, worker: number): ThreadRecord => {
+    const r = new ThreadRecord(control, i);
+    r.setName(name);
+    r.set(T_ROLE, role);
+    r.set(T_WORKER, worker);
+    return r;
+  };
+  const bellOf = (r: ThreadRecord): BellPlace => ({ block: control, at: r.bellAt });
+  record(0, 'main', ROLE_MAIN, -1).set(4, process.pid);
+  const dispatcher: ThreadPlan | null = inline ? null : { index: 1, name: `${o.name}disp`, cpus: o.dispatcherCpus };
+  const first = inline ? 1 : 2;
+  const dispatcherRecord = inline ? null : record(1, dispatcher!.name, ROLE_DISPATCHER, -1);
+  const brokerRecord = inline ? 1 + o.workers : 1;
+  if (inline) record(brokerRecord, `${o.name}broker`, ROLE_BROKER, -1);
+  const workerThreads: ThreadPlan[] = [];
+  const workerBells: BellPlace[] = [];
+  for (let w = 0; w < o.workers; w++) {
+    const name = `${o.name}work${w}`;
+    workerThreads.push({ index: first + w, name, cpus: o.workerCpus[w] ?? [] });
+    workerBells.push(bellOf(record(first + w, name, ROLE_WORKER, w)));
+  }
+  const plan: RuntimePlan = {
+    control,
+    steeringAt: cp.steeringAt,
+    hostAt: cp.hostAt,
+    rings: createPortRings(ringsPlan, pool, o.rings),
+    ringsPlan,
+    arenas,
+    port: att,
+    ids,
+    host: o.host,
+    stack: o.stack,
+    txWork: (att.caps.txChecksum ? 0 : WORK_CSUM) | (att.caps.txTrains ? 0 : WORK_CUT),
+    txTrainBytesMax: att.caps.txTrains ? att.caps.txTrainBytesMax : 65535,
+    idle: o.idle,
+    spins: o.spins,
+    burst: o.burst,
+    overflow: o.overflow,
+    workers: o.workers,
+    dispatcher,
+    workerThreads,
+    brokerRecord,
+    brokerBell: att.bell ?? (dispatcherRecord === null ? workerBells[0]! : bellOf(dispatcherRecord)),
+    workerBells,
+    drainMs: o.drainMs,
+    seed: 0,
+  };
+  return { plan, nativeIds };
+}
