@@ -2,15 +2,7 @@
  * mTCP's socket calls. They check what the caller could have got wrong, then ask the stack. A result is never negative
  * unless it is a negated errno; nothing throws except bad address text, and nothing is allocated.
  */
-import {
-  EBADF,
-  EINVAL,
-  ENOPROTOOPT,
-  ENOTCONN,
-  EOPNOTSUPP,
-  SHUT_RD,
-  SHUT_RDWR,
-} from '../stack/sockets.ts';
+import { EBADF, EINVAL, ENOPROTOOPT, ENOTCONN, EOPNOTSUPP, SHUT_RD, SHUT_RDWR } from '../stack/sockets.ts';
 import { addressOf, formatAddress, isPort } from './address.ts';
 import type { SocketAddress } from './address.ts';
 import { EPOLL_BASE } from './epoll.ts';
@@ -32,8 +24,14 @@ const bad = (s: number): boolean => (s | 0) !== s || s < 0 || s >= EPOLL_BASE;
 
 /** Whether offset and length lie within the buffer and it is one. */
 function badRange(buffer: Uint8Array, offset: number, length: number): boolean {
-  return !(buffer instanceof Uint8Array) || (offset | 0) !== offset || (length | 0) !== length ||
-    offset < 0 || length < 0 || offset + length > buffer.length;
+  return (
+    !(buffer instanceof Uint8Array) ||
+    (offset | 0) !== offset ||
+    (length | 0) !== length ||
+    offset < 0 ||
+    length < 0 ||
+    offset + length > buffer.length
+  );
 }
 
 /**

@@ -32,7 +32,10 @@ test('bind and listen: addresses as text, int32 or left out; the worker hears wh
   assert.is(m.bind(mctx, s, { address: m.INADDR_ANY, port: 65536 }), -m.EINVAL);
   assert.is(m.bind(mctx, s, { port: '80' as never }), -m.EINVAL);
   assert.is(m.listen(mctx, s, 0), -m.EINVAL);
-  assert.throws(() => m.bind(mctx, s, { address: 'localhost', port: 1 }), (e: m.FlowringError) => e instanceof m.FlowringError && e.code === 'EINVAL');
+  assert.throws(
+    () => m.bind(mctx, s, { address: 'localhost', port: 1 }),
+    (e: m.FlowringError) => e instanceof m.FlowringError && e.code === 'EINVAL',
+  );
 });
 
 test('connect', () => {
@@ -65,7 +68,15 @@ test('ranges outside the buffer, and what is no buffer, are EINVAL', () => {
   const s = sockets.connected(9);
   sockets.arrive(s, 1, 2);
   const buffer = new Uint8Array(4);
-  for (const [offset, length] of [[0, 5], [4, 1], [-1, 1], [0, -1], [0.5, 1], [0, Number.NaN], [5, undefined]] as [number, number | undefined][]) {
+  for (const [offset, length] of [
+    [0, 5],
+    [4, 1],
+    [-1, 1],
+    [0, -1],
+    [0.5, 1],
+    [0, Number.NaN],
+    [5, undefined],
+  ] as [number, number | undefined][]) {
     assert.is(m.read(mctx, s, buffer, offset, length), -m.EINVAL, `read ${offset} ${length}`);
     assert.is(m.recv(mctx, s, buffer, 0, offset, length), -m.EINVAL, `recv ${offset} ${length}`);
     assert.is(m.write(mctx, s, buffer, offset, length), -m.EINVAL, `write ${offset} ${length}`);
@@ -155,7 +166,10 @@ test('contexts: this worker by id, CPU or nothing; another is refused with the w
   const mctx = m.createContext();
   assert.is(m.createContext(2), mctx);
   assert.is(m.createContext(5), mctx);
-  assert.throws(() => m.createContext(3), (e: m.FlowringError) => e.code === 'EINVAL' && e.message.includes('worker 2 on CPU 5'));
+  assert.throws(
+    () => m.createContext(3),
+    (e: m.FlowringError) => e.code === 'EINVAL' && e.message.includes('worker 2 on CPU 5'),
+  );
   assert.is(m.coreAffinitize(5), 0);
   assert.is(m.coreAffinitize(1), -m.EINVAL);
   assert.equal([mctx.worker, mctx.workers, mctx.cpu, mctx.address], [2, 4, 5, '192.0.2.1']);
@@ -175,7 +189,11 @@ test('addresses', () => {
   assert.is(m.parseAddress('255.255.255.255'), -1);
   for (const ip of ['0.0.0.0', '192.0.2.1', '10.255.0.7']) assert.is(m.formatAddress(m.parseAddress(ip)), ip);
   for (const text of ['', '1.2.3', '1.2.3.4.5', '256.0.0.1', '01.2.3.4', '1.2.3.x', ' 1.2.3.4', '1..2.3', '-1.2.3.4', undefined as never]) {
-    assert.throws(() => m.parseAddress(text), (e: m.FlowringError) => e.code === 'EINVAL', String(text));
+    assert.throws(
+      () => m.parseAddress(text),
+      (e: m.FlowringError) => e.code === 'EINVAL',
+      String(text),
+    );
   }
 });
 

@@ -13,7 +13,8 @@ function bench(max = 8) {
   return { w, sockets: w.sockets, ready: w.sockets.ready, mctx, ep, events, look: () => m.epollWait(mctx, ep, events, max, 0) };
 }
 
-const seen = (e: m.EpollEvents): string => Array.from({ length: e.count }, (_, i) => `${e.socket[i]}:${e.events[i]!.toString(16)}`).join(' ');
+const seen = (e: m.EpollEvents): string =>
+  Array.from({ length: e.count }, (_, i) => `${e.socket[i]}:${e.events[i]!.toString(16)}`).join(' ');
 
 test('a level-triggered socket is reported as long as its condition holds', () => {
   const { sockets, mctx, ep, events, look } = bench();

@@ -145,8 +145,20 @@ export class FakeSockets implements Sockets {
 
   open(): number {
     const fresh: FakeSocket = {
-      open: true, ip: 0, port: 0, peerIp: 0, peerPort: 0, inbox: [], outbox: [], room: 0,
-      extra: 0, error: 0, noDelay: false, backlog: 0, accepts: [], down: -1,
+      open: true,
+      ip: 0,
+      port: 0,
+      peerIp: 0,
+      peerPort: 0,
+      inbox: [],
+      outbox: [],
+      room: 0,
+      extra: 0,
+      error: 0,
+      noDelay: false,
+      backlog: 0,
+      accepts: [],
+      down: -1,
     };
     this.all.push(fresh);
     return this.all.length - 1;

@@ -71,11 +71,14 @@ test('events found in the breath of the interrupt are still delivered', () => {
 test('run calls the handler only for breaths with events, and says when it has more', () => {
   const { w, mctx, ep, s } = bench();
   const got: number[] = [];
-  assert.is(m.run(mctx, ep, (events, n) => {
-    assert.is(events.count, n);
-    got.push(n);
-    m.read(mctx, events.socket[0]!, new Uint8Array(1));
-  }), 0);
+  assert.is(
+    m.run(mctx, ep, (events, n) => {
+      assert.is(events.count, n);
+      got.push(n);
+      m.read(mctx, events.socket[0]!, new Uint8Array(1));
+    }),
+    0,
+  );
   const breath = w.handler!;
   assert.is(breath(), false);
   assert.equal(got, []);
@@ -140,9 +143,15 @@ test('a throwing handler reaches the driver, and the loop is not stuck in the ha
 
 test('run and stop: checks and what they tell the driver', () => {
   const { w, mctx, ep } = bench();
-  assert.is(m.run(mctx, 5, () => {}), -m.EBADF);
+  assert.is(
+    m.run(mctx, 5, () => {}),
+    -m.EBADF,
+  );
   assert.is(m.run(mctx, ep, 'x' as never), -m.EINVAL);
-  assert.is(m.run(mctx, ep, () => {}, 0), -m.EINVAL);
+  assert.is(
+    m.run(mctx, ep, () => {}, 0),
+    -m.EINVAL,
+  );
   assert.is(w.handler, null);
   m.run(mctx, ep, () => {});
   assert.is.not(w.handler, null);
