@@ -105,6 +105,7 @@ export const SCHEMA = [
   { key: 'rings.tx', type: 'size', unit: 'slots', default: 1024, min: 64, max: 65536, powerOfTwo: true, since: SINCE, help: 'Descriptors to send a worker\'s ring holds.' },
   { key: 'rings.grant', type: 'size', unit: 'slots', default: 512, min: 64, max: 65536, powerOfTwo: true, since: SINCE, help: 'Empty frames granted to a worker ahead of need.' },
   { key: 'rings.redirect', type: 'size', unit: 'slots', default: 256, min: 16, max: 65536, powerOfTwo: true, since: SINCE, help: 'Descriptors between two workers.' },
+  { key: 'rings.overflow', type: 'size', unit: 'descriptors', default: 1024, min: 0, max: 65536, since: SINCE, help: 'Descriptors the dispatcher keeps for a worker whose ring is full, before it drops.' },
   { key: 'offload.tx-checksum', type: 'word', default: 'auto', choices: ['auto', 'off'], since: SINCE, help: 'Leave L4 checksums to the port if it can.' },
   { key: 'offload.tso', type: 'word', default: 'auto', choices: ['auto', 'off'], since: SINCE, help: 'Send trains (super-segments); `off` sends single segments only.' },
   { key: 'offload.gro', type: 'word', default: 'auto', choices: ['auto', 'off'], since: SINCE, help: 'Coalesce received segments into trains.' },
@@ -136,7 +137,7 @@ export const SCHEMA = [
   { key: 'switch.corrupt', type: 'fraction', default: 0, min: 0, max: 1, since: SINCE, help: 'Switch port: frames with one bit flipped.' },
   { key: 'switch.rate-bps', type: 'rate', unit: 'bit/s', default: 0, min: 0, max: 1e12, since: SINCE, help: 'Switch port: rate limit; 0 is none.' },
   { key: 'switch.seed', type: 'int', default: 1, min: 0, max: 0x7fffffff, since: SINCE, help: 'Switch port: seed of the impairments.' },
-  { key: 'arp.static', type: 'pairs', default: [], since: SINCE, help: 'Neighbours that are never asked for: list of `IP=MAC`.' },
+  { key: 'arp.static', type: 'pairs', default: [], none: true, since: SINCE, help: 'Neighbours that are never asked for: list of `IP=MAC`.' },
   { key: 'drain-ms', type: 'duration', unit: 'ms', default: 5000, min: 0, max: 600000, since: SINCE, help: 'How long open connections may finish after SIGINT or SIGTERM.' },
 ] as const satisfies readonly KeySpec[];
 

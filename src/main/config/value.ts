@@ -51,7 +51,7 @@ export function allowed(spec: KeySpec): string {
     case 'cpus':
       return `a cpulist, as 0-3,8${or}`;
     case 'pairs':
-      return 'a list of IP=MAC, as 192.0.2.9=02:00:00:00:00:09';
+      return `a list of IP=MAC, as 192.0.2.9=02:00:00:00:00:09${or}`;
   }
 }
 
@@ -187,7 +187,7 @@ export function parseValue(spec: KeySpec, raw: unknown, place: string): Parsed {
   const word = typeof raw === 'string' ? raw.trim().toLowerCase() : raw;
   if (spec.type !== 'word') {
     if (word === 'auto') return spec.auto === undefined ? value.fail('is not offered') : spec.type === 'cpus' ? 'auto' : spec.type === 'mac' ? null : AUTO;
-    if (word === 'none' && spec.none === true) return spec.type === 'cpus' ? 'none' : null;
+    if (word === 'none' && spec.none === true) return spec.type === 'cpus' ? 'none' : spec.type === 'pairs' ? [] : null;
     // null is what print and a Config say for "not set"
     if (raw === null && spec.default === null) return spec.type === 'cidr' ? AUTO : null;
   }
