@@ -166,8 +166,8 @@ class HostOfQueue implements Host {
     const lo = shaLo(v, arp);
     const from = spa(v, arp);
     const to = tpa(v, arp);
-    const { address, macHi, macLo } = this.o;
-    if (hi === macHi && lo === macLo) return DROP_ARP;
+    const address = this.o.address;
+    if (hi === this.o.macHi && lo === this.o.macLo) return DROP_ARP;
     if (from === address) {
       this.conflict(hi, lo);
       return DROP_ARP;
@@ -386,16 +386,17 @@ class HostOfQueue implements Host {
 
   // hot: per packet
   private send(op: number, toHi: number, toLo: number, targetHi: number, targetLo: number, targetIp: number): void {
-    const { frames, macHi, macLo, address } = this.o;
-    const f = this.o.takeFrame();
+    const o = this.o;
+    const f = o.takeFrame();
     if (f < 0) return;
+    const frames = o.frames;
     const eth = frames.offset[f]! + frames.headroom;
     const v = this.view;
-    setEthernet(v, eth, toHi, toLo, macHi, macLo, ETHERTYPE_ARP);
-    setSender(v, eth + LEN_ETHERNET, op, macHi, macLo, address);
+    setEthernet(v, eth, toHi, toLo, o.macHi, o.macLo, ETHERTYPE_ARP);
+    setSender(v, eth + LEN_ETHERNET, op, o.macHi, o.macLo, o.address);
     setTarget(v, eth + LEN_ETHERNET, targetHi, targetLo, targetIp);
-    this.o.counters.v[C_ARP_TX]!++;
-    this.o.send(f, LEN_ARP_FRAME);
+    o.counters.v[C_ARP_TX]!++;
+    o.send(f, LEN_ARP_FRAME);
   }
 }
 

@@ -1,0 +1,94 @@
+/**
+ * ICMP (RFC 792, RFC 1122 section 3.2.2): answers echo requests. Everything else is counted and dropped; errors are neither
+ * believed nor sent. `inspect` has verified lengths and checksum before, and lets no ICMP train pass, so that a request is
+ * one frame and its reply fits into one.
+ */
+import { C_ICMP_RX, C_ICMP_TX } from '../rings/counters.ts';
+import { DROP_BAD_SOURCE, DROP_FRAGMENT, DROP_ICMP, DROP_NO_FRAME, DROP_NO_ROUTE, DROP_NONE, DROP_NOT_FOR_US } from '../rings/drops.ts';
+import { D_DATA, D_FLAGS_GSO, D_FRAME, D_OFFSETS, F_CSUM_OK, F_FRAGMENT, F_ICMP, F_MULTICAST, F_TRAIN } from '../rings/layout.ts';
+import { update16 } from '../wire/checksum.ts';
+import { checksum, ICMP_ECHO, ICMP_ECHO_REPLY, LEN_ICMP, OFF_ICMP_CHECKSUM, type } from '../wire/icmp.ts';
+import { dst, isBadSource, PROTO_ICMP, src, totalLength } from '../wire/ipv4.ts';
+import type { StackEnv } from './env.ts';
+import type { Ipv4Out } from './transmit.ts';
+
+export interface Icmp {
+  /**
+   * A received ICMP datagram: word index in the arena of its inspected descriptor (F_PARSED, F_ICMP). The frame stays the
+   * caller's. Returns DROP_NONE when it was answered, else the DROP_* reason, which the caller counts.
+   */
+  input(at: number): number;
+}
+
+class IcmpOfWorker implements Icmp {
+  private readonly env: StackEnv;
+  private readonly out: Ipv4Out;
+  private readonly words: Int32Array;
+  private readonly view: DataView;
+  private readonly offset: Int32Array;
+
+  constructor(env: StackEnv, out: Ipv4Out) {
+    this.env = env;
+    this.out = out;
+    this.words = env.arena.i32;
+    this.view = env.port.frames.view;
+    this.offset = env.port.frames.offset;
+  }
+
+  // hot: per packet
+  input(at: number): number {
+    const v = this.view;
+    const flags = this.words[at + D_FLAGS_GSO]!;
+    this.env.counters.v[C_ICMP_RX]!++;
+    if ((flags & F_FRAGMENT) !== 0) return DROP_FRAGMENT;
+    if ((flags & F_TRAIN) !== 0) return DROP_ICMP;
+    const eth = this.offset[this.words[at + D_FRAME]!]! + (this.words[at + D_DATA]! >>> 16);
+    const offsets = this.words[at + D_OFFSETS]!;
+    const ip = eth + ((offsets >>> 8) & 0xff);
+    const icmp = eth + (offsets >>> 16);
+    const bytes = totalLength(v, ip) - (icmp - ip);
+    if (bytes < LEN_ICMP || type(v, icmp) !== ICMP_ECHO) return DROP_ICMP;
+    // RFC 1122 section 3.2.2.6: an echo to a group may be ignored; nothing is ever answered to one (section 3.2.1.3).
+    if ((flags & F_MULTICAST) !== 0 || dst(v, ip) !== this.env.host.address()) return DROP_NOT_FOR_US;
+    const to = src(v, ip);
+    if (this.isNoUnicast(to)) return DROP_BAD_SOURCE;
+    return this.reply(to, icmp, bytes);
+  }
+
+  // hot: per packet
+  /** What must not be answered: bad sources, ourselves, and the broadcast and network address of our subnet. */
+  private isNoUnicast(ip: number): boolean {
+    const host = this.env.host;
+    const address = host.address();
+    if (isBadSource(ip) || ip === address) return true;
+    const prefix = host.prefix();
+    if (prefix === 0 || prefix >= 31) return false;
+    const mask = -1 << (32 - prefix);
+    if (((ip ^ address) & mask) !== 0) return false;
+    const part = ip & ~mask;
+    return part === 0 || part === ~mask;
+  }
+
+  // hot: per packet
+  /** The request's bytes with type 0; identifier, sequence and data return as they came, the checksum follows by RFC 1624. */
+  private reply(to: number, icmp: number, bytes: number): number {
+    const f = this.out.start(to, PROTO_ICMP, bytes);
+    if (f < 0) return f === -1 ? DROP_NO_FRAME : DROP_NO_ROUTE;
+    const v = this.view;
+    const l4 = this.out.l4;
+    const whole = bytes & ~3;
+    let i = 0;
+    for (; i < whole; i += 4) v.setInt32(l4 + i, v.getInt32(icmp + i));
+    for (; i < bytes; i++) v.setUint8(l4 + i, v.getUint8(icmp + i));
+    const first = v.getUint16(icmp);
+    v.setUint8(l4, ICMP_ECHO_REPLY);
+    v.setUint16(l4 + OFF_ICMP_CHECKSUM, update16(checksum(v, icmp), first, (ICMP_ECHO_REPLY << 8) | (first & 0xff)));
+    this.env.counters.v[C_ICMP_TX]!++;
+    this.out.finish(f, F_CSUM_OK | F_ICMP);
+    return DROP_NONE;
+  }
+}
+
+export function createIcmp(env: StackEnv, out: Ipv4Out): Icmp {
+  return new IcmpOfWorker(env, out);
+}
