@@ -1,0 +1,113 @@
+/** From a configuration to a runtime: opens the port it names and fills in what the runtime needs. */
+import { loadNative, nativeProblem } from '../ports/native.ts';
+import type { PortHandle } from '../ports/port.ts';
+import { createSwitch, type Switch } from '../ports/switch.ts';
+import { openTap } from '../ports/tap.ts';
+import { parseMac } from '../wire/ethernet.ts';
+import { parseIpv4 } from '../wire/ipv4.ts';
+import { parseCidr } from './config/address.ts';
+import { ConfigError } from './config/configError.ts';
+import { type ResolvedConfig, stackConfigOf } from './config/load.ts';
+import { checkAddressOwnership, checkPrivileges } from './config/ownership.ts';
+import type { Config } from './config/schema.ts';
+import { cpuPlan } from './cpus.ts';
+import { Runtime, type RuntimeOptions } from './runtime.ts';
+import type { HostPlan } from '../workers/plan.ts';
+
+/** Descriptors that wait for a full worker ring before frames are dropped. */
+const OVERFLOW = 256;
+
+/** A switch whose ports have the configuration's frames, offloads and impairments. Memory is the addon's where there is one. */
+export function openSwitch(c: Config, names: readonly string[]): Switch {
+  const native = loadNative();
+  const bytes = names.length * c.frames * c.frameBytes;
+  return createSwitch({
+    ports: names.map((name) => ({ name })),
+    framesPerPort: c.frames,
+    frameBytes: c.frameBytes,
+    ringSlots: c.ringsRx,
+    checksum: c.offloadTxChecksum !== 'off',
+    trains: c.offloadTso !== 'off',
+    mtu: c.mtu,
+    impair: {
+      seed: c.switchSeed,
+      loss: c.switchLoss,
+      delayUs: c.switchDelayUs,
+      jitterUs: c.switchJitterUs,
+      reorder: c.switchReorder,
+      duplicate: c.switchDuplicate,
+      corrupt: c.switchCorrupt,
+      rateBps: c.switchRateBps,
+    },
+    ...(native === null ? {} : { memory: native.createRegion({ bytes, kind: 'anonymous' }).memory }),
+  });
+}
+
+function openPort(c: Config): PortHandle {
+  if (c.nic === 'switch') return openSwitch(c, ['switch0']).handle(0);
+  if (loadNative() === null) throw new ConfigError(`nic: ${c.nic} needs the native addon: ${nativeProblem()}`);
+  checkPrivileges(c);
+  checkAddressOwnership(c);
+  return openTap({
+    name: c.nic.startsWith('tap:') ? c.nic.slice(4) : '',
+    frames: c.frames,
+    frameBytes: c.frameBytes,
+    mtu: c.mtu,
+    mac: c.mac ?? undefined,
+    checksum: c.offloadTxChecksum !== 'off',
+    trains: c.offloadTso !== 'off',
+  });
+}
+
+function hostPlan(c: Config): HostPlan {
+  const { ip, prefix } = parseCidr(c.address)!;
+  return {
+    address: ip,
+    prefix,
+    gateway: c.gateway === null ? 0 : parseIpv4(c.gateway)!,
+    mtu: c.mtu,
+    statics: c.arpStatic.map((pair) => {
+      const [address, mac] = pair.split('=') as [string, string];
+      const [hi, lo] = parseMac(mac)!;
+      return [parseIpv4(address)!, hi, lo] as const;
+    }),
+  };
+}
+
+/** Options of a runtime over an open port. `cpus` by thread: dispatcher (left out for inline), then workers; -1 not pinned. */
+export function runtimeOptions(c: Config, port: PortHandle, name: string, cpus: readonly number[], controlPath: string | null): RuntimeOptions {
+  const inline = c.layout === 'inline';
+  const pin = (i: number): number[] => (cpus[i] === undefined || cpus[i]! < 0 ? [] : [cpus[i]!]);
+  return {
+    name,
+    port,
+    layout: c.layout,
+    workers: c.workers,
+    host: hostPlan(c),
+    stack: stackConfigOf(c),
+    steering: c.steering,
+    idle: c.idle,
+    spins: c.idleSpins,
+    burst: c.burst,
+    overflow: OVERFLOW,
+    rings: { rx: c.ringsRx, tx: c.ringsTx, grant: c.ringsGrant, redirect: c.ringsRedirect },
+    dispatcherCpus: inline ? [] : pin(0),
+    workerCpus: Array.from({ length: c.workers }, (_, w) => pin(inline ? w : w + 1)),
+    drainMs: c.drainMs,
+    controlPath,
+  };
+}
+
+/** Where other processes find a runtime's counters; the suffix tells several runtimes of one process apart. */
+export const controlPath = (suffix = ''): string => `/dev/shm/flowring-${process.pid}${suffix}`;
+
+/** Opens the port and builds the runtime; nothing runs yet. Throws ConfigError. Warnings go to `warn`, a line each. */
+export function openRuntime(config: ResolvedConfig, warn: (line: string) => void): Runtime {
+  const c = config.values;
+  const threads = c.workers + (c.layout === 'inline' ? 0 : 1);
+  const plan = cpuPlan(c, threads);
+  for (const w of [...config.warnings, ...plan.warnings]) warn(w);
+  const port = openPort(c);
+  for (const o of port.offloads) warn(`${port.attachment.name}: ${o.name}: ${o.provider}${o.reason === '' ? '' : ` (${o.reason})`}`);
+  return new Runtime(runtimeOptions(c, port, '', plan.cpus, controlPath()));
+}
