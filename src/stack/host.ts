@@ -139,7 +139,13 @@ class HostOfQueue implements Host {
       if (s !== NB_EMPTY && s !== NB_TOMBSTONE) this.publisher.remove(this.publisher.ipAt(k));
     }
     this.publisher.setHost({
-      address: o.address, prefix: o.prefix, gateway: o.gateway, mtu: o.mtu, macHi: o.macHi, macLo: o.macLo, key: o.random() | 0,
+      address: o.address,
+      prefix: o.prefix,
+      gateway: o.gateway,
+      mtu: o.mtu,
+      macHi: o.macHi,
+      macLo: o.macLo,
+      key: o.random() | 0,
     });
     for (const [ip, macHi, macLo] of o.statics) this.enter(ip, P_STATIC, macHi, macLo);
   }

@@ -116,7 +116,10 @@ class NeighborOfWorker implements Neighbor {
     const host = this.host;
     const prefix = host.prefix();
     const hostBits = prefix >= 31 ? 0 : prefix === 0 ? -1 : ~(-1 << (32 - prefix));
-    if (nextHop === -1 || (hostBits !== 0 && prefix !== 0 && (nextHop | hostBits) === nextHop && ((nextHop ^ host.address()) & ~hostBits) === 0)) {
+    if (
+      nextHop === -1 ||
+      (hostBits !== 0 && prefix !== 0 && (nextHop | hostBits) === nextHop && ((nextHop ^ host.address()) & ~hostBits) === 0)
+    ) {
       this.macHi = -1;
       this.macLo = 0xffff;
       return NB_REACHABLE;

@@ -1,6 +1,17 @@
 /** One line a frame, in tcpdump's manner, for tests and error messages: never on the way of a packet. Reads nothing past `bytes`. */
 import * as arp from './arp.ts';
-import { dstHi, dstLo, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_VLAN, ethertype, formatMac, LEN_ETHERNET, srcHi, srcLo } from './ethernet.ts';
+import {
+  dstHi,
+  dstLo,
+  ETHERTYPE_ARP,
+  ETHERTYPE_IPV4,
+  ETHERTYPE_VLAN,
+  ethertype,
+  formatMac,
+  LEN_ETHERNET,
+  srcHi,
+  srcLo,
+} from './ethernet.ts';
 import * as icmp from './icmp.ts';
 import * as ipv4 from './ipv4.ts';
 import * as tcp from './tcp.ts';
@@ -9,7 +20,14 @@ import * as udp from './udp.ts';
 import { innerEthertype, LEN_VLAN, vlanId } from './vlan.ts';
 
 const TCP_FLAGS: readonly (readonly [number, string])[] = [
-  [tcp.FIN, 'F'], [tcp.SYN, 'S'], [tcp.RST, 'R'], [tcp.PSH, 'P'], [tcp.ACK, '.'], [tcp.URG, 'U'], [tcp.ECE, 'E'], [tcp.CWR, 'W'],
+  [tcp.FIN, 'F'],
+  [tcp.SYN, 'S'],
+  [tcp.RST, 'R'],
+  [tcp.PSH, 'P'],
+  [tcp.ACK, '.'],
+  [tcp.URG, 'U'],
+  [tcp.ECE, 'E'],
+  [tcp.CWR, 'W'],
 ];
 
 /** The frame whose Ethernet header is at `eth`, of `bytes` bytes. */
@@ -75,7 +93,10 @@ function describeTcp(v: DataView, at: number, end: number, length: number, from:
   const payload = length - header;
   const seq = tcp.seq(v, at) >>> 0;
   let text = `IP ${from}.${tcp.srcPort(v, at)} > ${to}.${tcp.dstPort(v, at)}: Flags [`;
-  text += TCP_FLAGS.filter(([bit]) => (bits & bit) !== 0).map(([, letter]) => letter).join('') || 'none';
+  text +=
+    TCP_FLAGS.filter(([bit]) => (bits & bit) !== 0)
+      .map(([, letter]) => letter)
+      .join('') || 'none';
   text += `] seq ${seq}`;
   if (payload > 0) text += `:${(seq + payload) >>> 0}`;
   if ((bits & tcp.ACK) !== 0) text += ` ack ${tcp.ack(v, at) >>> 0}`;

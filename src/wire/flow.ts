@@ -17,7 +17,6 @@ import {
   DROP_UNKNOWN_PROTOCOL,
   DROP_VLAN,
 } from '../rings/drops.ts';
-import { STEER_TCP, STEER_UDP } from '../rings/steering.ts';
 import { LEN_ARP } from './arp.ts';
 import { ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_VLAN, LEN_ETHERNET, OFF_ETHERTYPE } from './ethernet.ts';
 import { isIcmpError, LEN_ICMP } from './icmp.ts';
@@ -28,9 +27,8 @@ import { LEN_VLAN, vlanId } from './vlan.ts';
 
 /** The 40-byte key of netmap's apps/lb: the pair 50 6d eight times, then 24 bytes an IPv4 flow never reaches. */
 export const FLOW_KEY: readonly number[] = [
-  0x50, 0x6d, 0x50, 0x6d, 0x50, 0x6d, 0x50, 0x6d, 0x50, 0x6d, 0x50, 0x6d, 0x50, 0x6d, 0x50, 0x6d,
-  0xcb, 0x2b, 0x5a, 0x5a, 0xb4, 0x30, 0x7b, 0xae, 0xa3, 0x2d, 0xcb, 0x77, 0x0c, 0xf2, 0x30, 0x80,
-  0x3b, 0xb7, 0x42, 0x6a, 0xfa, 0x01, 0xac, 0xbe,
+  0x50, 0x6d, 0x50, 0x6d, 0x50, 0x6d, 0x50, 0x6d, 0x50, 0x6d, 0x50, 0x6d, 0x50, 0x6d, 0x50, 0x6d, 0xcb, 0x2b, 0x5a, 0x5a, 0xb4, 0x30, 0x7b,
+  0xae, 0xa3, 0x2d, 0xcb, 0x77, 0x0c, 0xf2, 0x30, 0x80, 0x3b, 0xb7, 0x42, 0x6a, 0xfa, 0x01, 0xac, 0xbe,
 ];
 /** ASCII 'B', added to each port. */
 export const PORT_SEED = 66;
@@ -73,6 +71,10 @@ export const KIND_ICMP = 4;
 /** IPv4 with another protocol. */
 export const KIND_IPV4 = 5;
 
+/** Steering tables by protocol: the numbers of rings' STEER_TCP and STEER_UDP, which this room may not import. */
+export const FLOW_TCP = 0;
+export const FLOW_UDP = 1;
+
 /** What `classify` found; one per thread, valid until the next call. */
 export class Classified {
   kind = KIND_DROP;
@@ -81,8 +83,8 @@ export class Classified {
   /** Byte offset of the network header. */
   l3 = 0;
   hash = 0;
-  /** Steering table (STEER_TCP, STEER_UDP) and port of the local end; port 0 where there is none or it is not known. */
-  steer = STEER_TCP;
+  /** Steering table (FLOW_TCP, FLOW_UDP) and port of the local end; port 0 where there is none or it is not known. */
+  steer = FLOW_TCP;
   localPort = 0;
   /** Opens a connection: SYN without ACK, RST, FIN. */
   isSyn = false;
@@ -98,7 +100,7 @@ export class Classified {
  */
 export function classify(v: DataView, eth: number, linearBytes: number, into: Classified): void {
   into.hash = 0;
-  into.steer = STEER_TCP;
+  into.steer = FLOW_TCP;
   into.localPort = 0;
   into.isSyn = false;
   into.isFragment = false;
@@ -149,7 +151,7 @@ function classifyIpv4(v: DataView, ip: number, end: number, into: Classified): v
     if (l4Bytes < LEN_UDP) return refuse(into, DROP_UDP_HEADER);
     if (l4 + LEN_UDP > end) return refuse(into, DROP_TRUNCATED);
     into.kind = KIND_UDP;
-    into.steer = STEER_UDP;
+    into.steer = FLOW_UDP;
   } else {
     into.kind = protocol === PROTO_ICMP ? KIND_ICMP : KIND_IPV4;
     if (protocol === PROTO_ICMP) quotedFlow(v, l4, l4 + l4Bytes < end ? l4 + l4Bytes : end, into);
@@ -165,7 +167,7 @@ function classifyFragment(v: DataView, ip: number, protocol: number, into: Class
   into.isFragment = true;
   into.kind = protocol === PROTO_TCP ? KIND_TCP : protocol === PROTO_UDP ? KIND_UDP : protocol === PROTO_ICMP ? KIND_ICMP : KIND_IPV4;
   if (protocol !== PROTO_TCP && protocol !== PROTO_UDP) return;
-  if (protocol === PROTO_UDP) into.steer = STEER_UDP;
+  if (protocol === PROTO_UDP) into.steer = FLOW_UDP;
   into.hash = flowHash(v.getInt32(ip + OFF_SRC), v.getInt32(ip + OFF_DST), 0, 0);
 }
 
@@ -191,7 +193,7 @@ function quotedFlow(v: DataView, icmp: number, end: number, into: Classified): v
   }
   const l4 = ip + headerBytes;
   if (l4 + 4 > end) return;
-  if (protocol === PROTO_UDP) into.steer = STEER_UDP;
+  if (protocol === PROTO_UDP) into.steer = FLOW_UDP;
   const ports = v.getInt32(l4);
   into.localPort = ports >>> 16;
   into.hash = flowHash(src, dst, ports >>> 16, ports & 0xffff);
