@@ -41,7 +41,7 @@ export const PEER_DEAD_US = 100_000;
 
 /** Status line of a port, words from its base. */
 export const SW_STATE = 0;
-/** Not 0: an alloc came back short; whoever sends frames home rings. */
+/** Not 0: less than half of the port's frames are at home and it sleeps; whoever sends frames home rings. */
 export const SW_HUNGRY = 1;
 /** + peer: not 0: this port found the pair ring to that peer full; the peer rings when it has taken some. */
 export const SW_WANT_ROOM = 2;

@@ -286,15 +286,7 @@ export class SwitchPort implements Port {
   // hot: per burst
   /** Empty frames, up to `want` looked for: frames that wait on their way home are fetched. */
   credit(want: number): number {
-    if (this.top < want) {
-      this.takeHome();
-      // Said before the last look, so that a peer that sends frames home afterwards rings.
-      if (this.top < want && !this.hungry) {
-        this.hungry = true;
-        Atomics.store(this.words, this.status + SW_HUNGRY, 1);
-        this.takeHome();
-      }
-    }
+    if (this.top < want) this.takeHome();
     return this.top;
   }
 
@@ -358,10 +350,6 @@ export class SwitchPort implements Port {
         }
         ring.take(n);
       }
-    }
-    if (this.hungry && this.top > this.perPort >> 3) {
-      this.hungry = false;
-      Atomics.store(this.words, this.status + SW_HUNGRY, 0);
     }
   }
 
@@ -428,8 +416,17 @@ export class SwitchPort implements Port {
     for (let p = 0; p < peers.length; p++) peers[p]!.flush();
   }
 
+  /**
+   * Called before sleep: below half of its frames the port asks to be woken when frames come home, for its broker may have
+   * to keep a worker waiting for credit. Asked before the last look, so that either the look or the bell finds them.
+   */
   pending(): boolean {
     const peers = this.peers;
+    const hungry = this.top < (this.perPort + 1) >> 1;
+    if (hungry !== this.hungry) {
+      this.hungry = hungry;
+      Atomics.store(this.words, this.status + SW_HUNGRY, hungry ? 1 : 0);
+    }
     for (let p = 0; p < peers.length; p++) {
       const peer = peers[p]!;
       if (peer.in.readyNow() > 0 || peer.homeIn.readyNow() > 0) return true;
