@@ -101,12 +101,12 @@ export function runtimeOptions(c: Config, port: PortHandle, name: string, cpus: 
 /** Where other processes find a runtime's counters; the suffix tells several runtimes of one process apart. */
 export const controlPath = (suffix = ''): string => `/dev/shm/flowring-${process.pid}${suffix}`;
 
-/** Opens the port and builds the runtime; nothing runs yet. Throws ConfigError. Warnings go to `warn`, a line each. */
+/** Opens the port and builds the runtime; nothing runs yet. Throws ConfigError. What was negotiated goes to `warn`, a line each. */
 export function openRuntime(config: ResolvedConfig, warn: (line: string) => void): Runtime {
   const c = config.values;
   const threads = c.workers + (c.layout === 'inline' ? 0 : 1);
   const plan = cpuPlan(c, threads);
-  for (const w of [...config.warnings, ...plan.warnings]) warn(w);
+  for (const w of plan.warnings) warn(w);
   const port = openPort(c);
   for (const o of port.offloads) warn(`${port.attachment.name}: ${o.name}: ${o.provider}${o.reason === '' ? '' : ` (${o.reason})`}`);
   return new Runtime(runtimeOptions(c, port, '', plan.cpus, controlPath()));

@@ -27,7 +27,10 @@ export interface OpenRuntime {
 
 /** Opens a port and prepares a runtime. Throws ConfigError (code FLOWRING_CONFIG) for what cannot be. */
 export async function open(config: ConfigInput): Promise<OpenRuntime> {
-  const runtime = openRuntime(loadConfig({ code: config }), (line) => process.emitWarning(line, { code: 'FLOWRING' }));
+  const loaded = loadConfig({ code: config });
+  const warn = (line: string): void => process.emitWarning(line, { code: 'FLOWRING' });
+  for (const line of loaded.warnings) warn(line);
+  const runtime = openRuntime(loaded, () => {});
   process.once('exit', () => runtime.options.port.close());
   return {
     run: (module, args = []) =>

@@ -5,7 +5,6 @@
  */
 import { ConfigError } from '../config/configError.ts';
 import { loadConfig, type ResolvedConfig } from '../config/load.ts';
-import type { ConfigInput } from '../config/schema.ts';
 import { cpuPlan } from '../cpus.ts';
 import type { ThreadFigures } from '../figures.ts';
 import { controlPath, openSwitch, runtimeOptions } from '../open.ts';
@@ -14,24 +13,9 @@ import { Runtime } from '../runtime.ts';
 import type { Switch } from '../../ports/switch.ts';
 import { formatIpv4 } from '../../wire/ipv4.ts';
 import { LiveTable } from './liveTable.ts';
-import { moduleUrl } from './run.ts';
+import type { DemoOptions } from './cli.ts';
+import { resolveModule } from './modulePath.ts';
 import { drainOnSignals } from './signals.ts';
-
-export interface DemoOptions {
-  /** Seconds of traffic, default 10. */
-  seconds: number;
-  json: boolean;
-  /** Stack workers of the server, at least 2, default 2. */
-  workers: number;
-  /** Client stacks, at least 1, default 2. */
-  clients: number;
-  /** Connections of each client, default 32. */
-  connections: number;
-  /** Bytes of a message, default 1024. */
-  size: number;
-  /** `--set key=value`, for server and clients alike. */
-  sets: readonly string[];
-}
 
 const SERVER_IP = '198.18.0.1';
 const ECHO_PORT = 7;
@@ -50,34 +34,34 @@ export interface SummaryThread {
   drops: number;
 }
 
-function check(o: DemoOptions): void {
-  const whole = (name: string, value: number, least: number): void => {
-    if (!Number.isInteger(value) || value < least) throw new ConfigError(`--${name}: ${value} is not a whole number of at least ${least}`);
-  };
-  if (!(o.seconds > 0 && o.seconds <= 86400)) throw new ConfigError(`--seconds: ${o.seconds} is not between 0 and 86400`);
-  whole('workers', o.workers, 2);
-  whole('clients', o.clients, 1);
-  whole('connections', o.connections, 1);
-  whole('size', o.size, 1);
-}
-
 interface Demo {
   server: Runtime;
   clients: Runtime[];
   fabric: Switch;
 }
 
+/** What the server keeps for itself: a client has one inline worker, an address of its own, and no pinning list. */
+const SERVER_ONLY = ['layout', 'workers', 'address', 'cpus'];
+
 function configs(o: DemoOptions): { server: ResolvedConfig; clients: ResolvedConfig[] } {
-  const load = (code: ConfigInput): ResolvedConfig => loadConfig({ code: { nic: 'switch', ...code }, sets: o.sets });
+  const { flags = {}, sets = [], code = {} } = o.load;
+  const clientFlags = Object.fromEntries(Object.entries(flags).filter(([key]) => !SERVER_ONLY.includes(key)));
+  const clientSets = sets.filter((s) => !SERVER_ONLY.includes(s.split('=')[0]!.trim()));
+  const server = loadConfig({ ...o.load, code: { layout: 'dispatcher', workers: 2, address: `${SERVER_IP}/24`, ...code } });
+  if (server.origin('address') !== 'code') throw new ConfigError('address: the demo gives server and clients theirs (198.18.0.0/24)', server.origin('address'));
+  if (server.values.nic !== 'switch') throw new ConfigError(`nic: the demo runs on the switch, not on ${server.values.nic}; use: flowring run`);
   return {
-    server: load({ layout: 'dispatcher', workers: o.workers, address: `${SERVER_IP}/24` }),
-    clients: Array.from({ length: o.clients }, (_, i) => load({ layout: 'inline', workers: 1, address: `198.18.0.${i + 2}/24` })),
+    server,
+    clients: Array.from({ length: o.clients }, (_, i) =>
+      loadConfig({ ...o.load, flags: clientFlags, sets: [...clientSets, 'layout=inline', 'workers=1', `address=198.18.0.${i + 2}/24`] }),
+    ),
   };
 }
 
 function build(o: DemoOptions, say: (line: string) => void): Demo {
   const { server, clients } = configs(o);
-  const threads = 1 + o.workers + o.clients;
+  const { workers } = server.values;
+  const threads = 1 + workers + o.clients;
   const plan = cpuPlan(server.values, threads);
   for (const w of plan.warnings) say(w);
   // Threads that share CPUs are left to the scheduler: pinning two busy ones together would starve a third.
@@ -88,7 +72,7 @@ function build(o: DemoOptions, say: (line: string) => void): Demo {
     fabric,
     server: new Runtime(runtimeOptions(server.values, fabric.handle(0), 'srv-', cpus, controlPath())),
     clients: clients.map(
-      (c, i) => new Runtime(runtimeOptions(c.values, fabric.handle(i + 1), `cli${i}-`, [cpus[1 + o.workers + i]!], controlPath(`.${i + 1}`))),
+      (c, i) => new Runtime(runtimeOptions(c.values, fabric.handle(i + 1), `cli${i}-`, [cpus[1 + workers + i]!], controlPath(`.${i + 1}`))),
     ),
   };
 }
@@ -133,7 +117,7 @@ const round = (x: number, digits: number): number => Math.round(x * 10 ** digits
 const sum = <T>(list: readonly T[], of: (t: T) => number): number => list.reduce((n, t) => n + of(t), 0);
 
 async function traffic(d: Demo, o: DemoOptions, live: LiveTable): Promise<{ threads: SummaryThread[]; seconds: number }> {
-  const echo = moduleUrl('echo-client');
+  const echo = resolveModule('echo-client');
   const args = ['--connect', `${SERVER_IP}:${ECHO_PORT}`, '--connections', String(o.connections), '--size', String(o.size), '--seconds', String(o.seconds), '--quiet'];
   const before = rows(d);
   const t0 = performance.now();
@@ -160,7 +144,6 @@ async function takeDown(d: Demo): Promise<void> {
 
 /** Runs the demo. Resolves to the exit code. */
 export async function demoCommand(o: DemoOptions): Promise<number> {
-  check(o);
   const say = (line: string): void => void process.stderr.write(`${line}\n`);
   const d = build(o, say);
   const live = new LiveTable(o.json ? process.stderr : process.stdout);
@@ -171,7 +154,7 @@ export async function demoCommand(o: DemoOptions): Promise<number> {
   let measured: { threads: SummaryThread[]; seconds: number } | null = null;
   d.server.onListening = (address, port) => say(`listening ${formatIpv4(address)}:${port}`);
   try {
-    await d.server.start({ url: moduleUrl('echo-server'), args: ['--listen', String(ECHO_PORT), '--quiet'] });
+    await d.server.start({ url: resolveModule('echo-server'), args: ['--listen', String(ECHO_PORT), '--quiet'] });
     measured = await traffic(d, o, live);
   } catch (error) {
     problems.push(`a thread failed: ${(error as Error).stack ?? String(error)}`);
