@@ -12,25 +12,22 @@ import { Command, CommanderError, InvalidArgumentError, Option } from 'commander
 import { ConfigError } from '../config/configError.ts';
 import { helpKeys, printConfig, printConfigJson } from '../config/describe.ts';
 import { type LoadOptions, loadConfig, type ResolvedConfig } from '../config/load.ts';
-import { checkAddressOwnership, checkPrivileges } from '../config/ownership.ts';
 import { allSpecs, type ConfigInput } from '../config/schema.ts';
 import { resolveModule } from './modulePath.ts';
 
-/** What the commands that open a port are given. */
+/** What `run` is given: a configuration that is valid by itself; opening the port checks the machine. */
 export interface RunOptions {
-  /** Already checked, also for privileges and the ownership of the address. */
   config: ResolvedConfig;
-  /** What it was loaded from: loadConfig({ ...load, code }) puts another default under it. */
-  load: LoadOptions;
   /** file: URL of the user's module. */
   module: string;
   /** What followed `--`. */
   args: readonly string[];
-  json: boolean;
 }
 
+/** What `demo` is given. */
 export interface DemoOptions {
   config: ResolvedConfig;
+  /** What `config` was loaded from: loadConfig({ ...load, code }) puts other defaults under it. */
   load: LoadOptions;
   seconds: number;
   /** Client stacks, connections of each, bytes of a message. */
@@ -91,15 +88,12 @@ function print(config: ResolvedConfig, json: boolean): number {
 }
 
 async function run(module: string | undefined, args: string[], raw: Raw): Exit {
-  const { load, config } = await configured(raw);
-  const json = raw.json === true;
-  if (raw.printConfig === true) return print(config, json);
+  const { config } = await configured(raw);
+  if (raw.printConfig === true) return print(config, raw.json === true);
   if (module === undefined) throw new ConfigError('missing the module or example to run, as: flowring run echo-server');
   const url = resolveModule(module);
-  checkAddressOwnership(config.values);
-  checkPrivileges(config.values);
   const { runCommand } = await import('./run.ts');
-  return runCommand({ config, load, module: url, args, json });
+  return runCommand({ config, module: url, args });
 }
 
 async function demo(raw: Raw): Exit {
@@ -145,7 +139,7 @@ export function program(done: (exit: Exit) => void): Command {
     .argument('[module]', 'path of an ES module, or the name of an example')
     .argument('[args...]', 'after --: process.argv.slice(2) of the module')
     .option('--print-config', 'print every value and where it came from, and end')
-    .addOption(json('the last line of stdout is one object'))
+    .addOption(json('with --print-config: print one object'))
     .action((module: string | undefined, args: string[], raw: Raw) => done(run(module, args, raw)));
   withConfig(root.command('demo'))
     .description('servers and clients over the in-memory switch, with figures per thread (npm start)')
