@@ -1,0 +1,45 @@
+// Links between the documents, and to the source, lead somewhere; npm scripts exist, both as named and as defined.
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+
+const ROOT = fileURLToPath(new URL('../../../../', import.meta.url));
+const pages = [
+  'README.md',
+  'CHANGELOG.md',
+  ...readdirSync(join(ROOT, 'docs'))
+    .filter((f) => f.endsWith('.md'))
+    .map((f) => `docs/${f}`),
+];
+
+for (const page of pages) {
+  test(`links of ${page}`, () => {
+    const text = readFileSync(join(ROOT, page), 'utf8').replace(/```[\s\S]*?```/g, '');
+    for (const [, target] of text.matchAll(/\]\(([^)\s#]+)(?:#[^)]*)?\)/g)) {
+      if (/^https?:/.test(target!)) continue;
+      assert.ok(existsSync(join(ROOT, dirname(page), target!)), `${page} links to ${target}, which does not exist`);
+    }
+  });
+}
+
+test('npm scripts that the documents name exist', () => {
+  const { scripts } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { scripts: Record<string, string> };
+  for (const page of pages) {
+    const text = readFileSync(join(ROOT, page), 'utf8');
+    for (const [, name] of text.matchAll(/npm run ([a-z:]+)/g)) assert.ok(name! in scripts, `${page}: npm run ${name}`);
+  }
+});
+
+test('scripts run files that exist', () => {
+  const { scripts } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { scripts: Record<string, string> };
+  for (const [name, command] of Object.entries(scripts)) {
+    for (const [, file] of command.matchAll(/\bnode ((?:scripts|bin|dist)\/\S+)/g)) {
+      const source = file!.startsWith('dist/') ? file!.replace(/^dist\//, '').replace(/\.js$/, '.ts') : file!;
+      assert.ok(existsSync(join(ROOT, source)), `npm run ${name}: ${source} does not exist`);
+    }
+  }
+});
+
+test.run();
