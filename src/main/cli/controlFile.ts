@@ -2,11 +2,11 @@
  * The control blocks of running processes, /dev/shm/flowring-PID (and -PID followed by a suffix where a process has several
  * runtimes), read without touching the data path.
  */
-import { closeSync, openSync, readdirSync, readFileSync, readSync, rmSync, statSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readdirSync, readFileSync, readSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { ConfigError } from '../config/configError.ts';
-import { HC_THREADS, T_COUNTERS, THREAD_BYTES, THREADS_AT } from '../../rings/control.ts';
-import { AbiError, HEADER_BYTES, checkHeader, KIND_CONTROL } from '../../rings/layout.ts';
+import { HC_THREADS, T_COUNTERS, T_LISTENERS, THREAD_BYTES, ThreadRecord, THREADS_AT } from '../../rings/control.ts';
+import { AbiError, checkHeader, H_BYTES, KIND_CONTROL } from '../../rings/layout.ts';
 import { readThreads, type ThreadFigures } from '../figures.ts';
 
 export const CONTROL_DIRECTORY = '/dev/shm';
@@ -82,26 +82,35 @@ function readThreadRecord(fd: number, into: Uint8Array, at: number): void {
     if ((before & 1) === 0 && seq() === before) return;
   }
   // a writer that died within a commit leaves an odd word for ever: its last figures are shown as they are
-  new DataView(into.buffer, into.byteOffset).setInt32(seqAt, 0, true);
+  into.fill(0, seqAt, seqAt + 4);
+}
+
+export interface ObservedThread extends ThreadFigures {
+  listeners: number;
 }
 
 /** One consistent row a thread. Throws ConfigError when the file is no control block of this version. */
-export function readControlFile(path: string): ThreadFigures[] {
+export function readControlFile(path: string): ObservedThread[] {
   const fd = openSync(path, 'r');
   try {
     const head = new SharedArrayBuffer(THREADS_AT);
-    if (readSync(fd, new Uint8Array(head), 0, THREADS_AT, 0) < HEADER_BYTES) throw new ConfigError(`${path} is no control block: it is too short`);
-    const threads = new Int32Array(head)[HC_THREADS]!;
+    const words = new Int32Array(head);
+    const got = readSync(fd, new Uint8Array(head), 0, THREADS_AT, 0);
+    const [claimed, size, threads] = [words[H_BYTES]!, fstatSync(fd).size, words[HC_THREADS]!];
+    // this process takes the thread records only: the copy is smaller than the block, and says so
+    words[H_BYTES] = THREADS_AT;
+    checkHeader(head, KIND_CONTROL);
     const bytes = THREADS_AT + threads * THREAD_BYTES;
-    const block = new SharedArrayBuffer(Math.min(Math.max(bytes, THREADS_AT), 16 * 1048576));
+    if (got < THREADS_AT || claimed > size || threads < 1 || bytes > claimed)
+      throw new ConfigError(`${path} is no control block: ${size} bytes for ${threads} threads and a claimed ${claimed}`);
+    const block = new SharedArrayBuffer(bytes);
     const view = new Uint8Array(block);
     view.set(new Uint8Array(head));
-    checkHeader(block, KIND_CONTROL);
-    if (bytes !== block.byteLength) throw new ConfigError(`${path} is no control block: it claims ${threads} threads`);
+    new Int32Array(block)[H_BYTES] = bytes;
     for (let t = 0; t < threads; t++) readThreadRecord(fd, view, THREADS_AT + t * THREAD_BYTES);
-    return readThreads(block);
+    return readThreads(block).map((f, t) => ({ ...f, listeners: new ThreadRecord(block, t).get(T_LISTENERS) }));
   } catch (e) {
-    if (e instanceof AbiError) throw new ConfigError(`${path} is of another version of flowring: ${e.message}`);
+    if (e instanceof AbiError) throw new ConfigError(`${path} is no control block of this version: ${e.message}`);
     throw e;
   } finally {
     closeSync(fd);
