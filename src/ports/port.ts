@@ -104,7 +104,11 @@ export interface Port {
   pending(): boolean;
   /** Sleeps until the device has something, `bellFd` is written, or `ms` passed. Only when caps.waitable. */
   wait(bellFd: number, ms: number): void;
-  /** Drops inside the port, by DROP_* reason; read and cleared by the dispatcher when it commits. */
+  /**
+   * Drops inside the port, by DROP_* reason; read and cleared by the dispatcher when it commits. DROP_TX_DEVICE and
+   * DROP_SWITCH are frames on their way out; every other reason is a received frame that `rxBurst` never returned, which
+   * the dispatcher counts as received, too, so that received = delivered + Σ drops.
+   */
   readonly drops: Int32Array;
   /** Frames the port still holds in delay queues and pair rings: must be 0 at a quiescent point. */
   held(): number;

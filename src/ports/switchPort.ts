@@ -2,7 +2,7 @@
  * A switch port on its broker's thread (see switch.ts for the whole). Time is what `tick(nowUs)` says: no clock of its own.
  */
 import type { RingEventfd } from '../rings/doorbell.ts';
-import { DROP_BAD_DESCRIPTOR, DROP_CLOSING, DROP_NO_FRAME, DROP_REASONS, DROP_SWITCH } from '../rings/drops.ts';
+import { DROP_BAD_DESCRIPTOR, DROP_CLOSING, DROP_REASONS, DROP_SWITCH, DROP_TX_DEVICE } from '../rings/drops.ts';
 import { FrameTable, frameValid } from '../rings/frameTable.ts';
 import {
   checkHeader,
@@ -177,7 +177,7 @@ export class SwitchPort implements Port {
       const d = at + i * DESC_WORDS;
       const f = desc[d + D_FRAME]!;
       if (!frameValid(t, f, desc[d + D_REGION_GEN]!) || countLinks(t, desc, d) < 0) {
-        this.drops[DROP_BAD_DESCRIPTOR]!++;
+        this.drops[DROP_TX_DEVICE]!++;
         continue;
       }
       const eth = t.offset[f]! + (desc[d + D_DATA]! >>> 16);
@@ -264,7 +264,7 @@ export class SwitchPort implements Port {
       const peer = peers[p]!;
       if (!this.takesFlood(peer)) this.drops[DROP_SWITCH]!++;
       else if (copyFrame(this.frames, desc, d, this.scratch, 0, this)) this.handOver(peer, this.scratch, 0, extra);
-      else this.drops[DROP_NO_FRAME]!++;
+      else this.drops[DROP_SWITCH]!++;
     }
     for (let p = last + 1; p < peers.length; p++) this.drops[DROP_SWITCH]!++;
     if (last >= 0) this.handOver(peers[last]!, desc, d, extra);

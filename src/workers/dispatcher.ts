@@ -25,7 +25,7 @@ import {
   C_TX_PACKETS,
   type Counters,
 } from '../rings/counters.ts';
-import { DROP_BAD_DESCRIPTOR, DROP_CLOSING, DROP_REASONS, DROP_RING_FULL_DATA, DROP_RING_FULL_SYN } from '../rings/drops.ts';
+import { DROP_BAD_DESCRIPTOR, DROP_CLOSING, DROP_REASONS, DROP_RING_FULL_DATA, DROP_RING_FULL_SYN, DROP_SWITCH, DROP_TX_DEVICE } from '../rings/drops.ts';
 import { frameValid } from '../rings/frameTable.ts';
 import {
   D_DATA,
@@ -345,6 +345,8 @@ export function createDispatcher(env: DispatcherEnv): Dispatcher {
     for (let r = 1; r < DROP_REASONS; r++)
       if (drops[r] !== 0) {
         v[C_DROP + r]! += drops[r]!;
+        // What the port received and dropped itself was received, too (port.ts, `drops`).
+        if (r !== DROP_TX_DEVICE && r !== DROP_SWITCH) v[C_RX_PACKETS]! += drops[r]!;
         drops[r] = 0;
       }
     return moved;
