@@ -12,6 +12,7 @@ import { Command, CommanderError, InvalidArgumentError, Option } from 'commander
 import { ConfigError } from '../config/configError.ts';
 import { helpKeys, printConfig, printConfigJson } from '../config/describe.ts';
 import { type LoadOptions, loadConfig, type ResolvedConfig } from '../config/load.ts';
+import { checkAddressOwnership, checkPrivileges } from '../config/ownership.ts';
 import { allSpecs, type ConfigInput } from '../config/schema.ts';
 import { resolveModule } from './modulePath.ts';
 
@@ -92,6 +93,9 @@ async function run(module: string | undefined, args: string[], raw: Raw): Exit {
   if (raw.printConfig === true) return print(config, raw.json === true);
   if (module === undefined) throw new ConfigError('missing the module or example to run, as: flowring run echo-server');
   const url = resolveModule(module);
+  // before anything is loaded or opened, so that these lines do not depend on the addon
+  checkPrivileges(config.values);
+  checkAddressOwnership(config.values);
   const { runCommand } = await import('./run.ts');
   return runCommand({ config, module: url, args });
 }

@@ -93,7 +93,7 @@ export function loadConfig(options: LoadOptions = {}): ResolvedConfig {
   const parsed: Record<string, Parsed> = {};
   const origins: Record<string, string> = {};
   for (const spec of allSpecs()) {
-    parsed[spec.key] = spec.default === 'auto' && spec.type !== 'cpus' ? AUTO : spec.type === 'cidr' ? AUTO : spec.default;
+    parsed[spec.key] = spec.key in RESOLVE ? AUTO : spec.default;
     origins[spec.key] = 'default';
   }
   for (const { spec, raw, place } of raws) {
