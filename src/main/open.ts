@@ -75,7 +75,7 @@ function hostPlan(c: Config): HostPlan {
 }
 
 /** Options of a runtime over an open port. `cpus` by thread: dispatcher (left out for inline), then workers; -1 not pinned. */
-export function runtimeOptions(c: Config, port: PortHandle, name: string, cpus: readonly number[], controlPath: string | null): RuntimeOptions {
+export function runtimeOptions(c: Config, port: PortHandle, name: string, cpus: readonly number[], controlPath: string | null, stdout: 1 | 2 = 1): RuntimeOptions {
   const inline = c.layout === 'inline';
   const pin = (i: number): number[] => (cpus[i] === undefined || cpus[i]! < 0 ? [] : [cpus[i]!]);
   return {
@@ -95,6 +95,7 @@ export function runtimeOptions(c: Config, port: PortHandle, name: string, cpus: 
     workerCpus: Array.from({ length: c.workers }, (_, w) => pin(inline ? w : w + 1)),
     drainMs: c.drainMs,
     controlPath,
+    stdout,
   };
 }
 

@@ -41,6 +41,8 @@ export interface RuntimeOptions {
   drainMs: number;
   /** File the control block is mapped from (needs the addon), for `flowring top`; null: plain shared memory. */
   controlPath: string | null;
+  /** Descriptor the programs' stdout goes to. */
+  stdout: 1 | 2;
 }
 
 /** V8 young generation, MiB a semi-space: the garbage of the event-loop turns of minutes fits. */
@@ -336,7 +338,7 @@ function buildPlan(o: RuntimeOptions): { plan: RuntimePlan; nativeIds: number[] 
     brokerBell: att.bell ?? (dispatcherRecord === null ? workerBells[0]! : bellOf(dispatcherRecord)),
     workerBells,
     drainMs: o.drainMs,
-    seed: 0,
+    stdout: o.stdout,
   };
   return { plan, nativeIds };
 }

@@ -9,7 +9,7 @@ import { Thread, type ThreadMessage, type WorkerData } from './plan.ts';
 
 const { plan } = workerData as WorkerData;
 const thread = new Thread(plan, plan.dispatcher!);
-installSyncOutput();
+installSyncOutput(plan.stdout);
 observeGc(thread);
 const { port, dispatcher } = assembleBroker(thread, false);
 const bell = thread.bell(plan.brokerBell);

@@ -19,10 +19,10 @@ function writeAll(fd: number, bytes: Uint8Array): void {
 
 type Done = (error?: Error | null) => void;
 
-/** Makes process.stdout and process.stderr of this thread write straight to descriptors 1 and 2. */
-export function installSyncOutput(): void {
+/** Makes process.stdout and process.stderr of this thread write straight to descriptors `out` (1, or 2) and 2. */
+export function installSyncOutput(out: 1 | 2): void {
   for (const [stream, fd] of [
-    [process.stdout, 1],
+    [process.stdout, out],
     [process.stderr, 2],
   ] as const) {
     const write = (chunk: Uint8Array | string, encoding?: BufferEncoding | Done, done?: Done): boolean => {

@@ -74,7 +74,8 @@ export interface RuntimePlan {
   workerBells: BellPlace[];
   /** Milliseconds a drain may take before connections are reset. */
   drainMs: number;
-  seed: number;
+  /** Where the programs' stdout goes: 1, or 2 when main's stdout carries something else. */
+  stdout: 1 | 2;
 }
 
 /** The module a worker imports, and its `process.argv.slice(2)`; null: a stack without a program (tests drive it). */

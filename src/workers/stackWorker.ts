@@ -22,7 +22,7 @@ const thread = new Thread(plan, me);
 const { record, counters, native } = thread;
 const clock = record.clock();
 const post = (m: ThreadMessage): void => parentPort!.postMessage(m);
-installSyncOutput();
+installSyncOutput(plan.stdout);
 observeGc(thread);
 
 let port: Port | null = null;

@@ -70,9 +70,9 @@ function build(o: DemoOptions, say: (line: string) => void): Demo {
   for (const f of fabric.handle(0).offloads) say(`switch: ${f.name}: ${f.provider}${f.reason === '' ? '' : ` (${f.reason})`}`);
   return {
     fabric,
-    server: new Runtime(runtimeOptions(server.values, fabric.handle(0), 'srv-', cpus, controlPath())),
+    server: new Runtime(runtimeOptions(server.values, fabric.handle(0), 'srv-', cpus, controlPath(), 2)),
     clients: clients.map(
-      (c, i) => new Runtime(runtimeOptions(c.values, fabric.handle(i + 1), `cli${i}-`, [cpus[1 + workers + i]!], controlPath(`.${i + 1}`))),
+      (c, i) => new Runtime(runtimeOptions(c.values, fabric.handle(i + 1), `cli${i}-`, [cpus[1 + workers + i]!], controlPath(`.${i + 1}`), 2)),
     ),
   };
 }
@@ -118,7 +118,7 @@ const sum = <T>(list: readonly T[], of: (t: T) => number): number => list.reduce
 
 async function traffic(d: Demo, o: DemoOptions, live: LiveTable): Promise<{ threads: SummaryThread[]; seconds: number }> {
   const echo = resolveModule('echo-client');
-  const args = ['--connect', `${SERVER_IP}:${ECHO_PORT}`, '--connections', String(o.connections), '--size', String(o.size), '--seconds', String(o.seconds), '--quiet'];
+  const args = ['--connect', `${SERVER_IP}:${ECHO_PORT}`, '--connections', String(o.connections), '--size', String(o.size), '--seconds', String(o.seconds)];
   const before = rows(d);
   const t0 = performance.now();
   await Promise.all(d.clients.map((c) => c.start({ url: echo, args })));
@@ -154,7 +154,7 @@ export async function demoCommand(o: DemoOptions): Promise<number> {
   let measured: { threads: SummaryThread[]; seconds: number } | null = null;
   d.server.onListening = (address, port) => say(`listening ${formatIpv4(address)}:${port}`);
   try {
-    await d.server.start({ url: resolveModule('echo-server'), args: ['--listen', String(ECHO_PORT), '--quiet'] });
+    await d.server.start({ url: resolveModule('echo-server'), args: ['--listen', String(ECHO_PORT)] });
     measured = await traffic(d, o, live);
   } catch (error) {
     problems.push(`a thread failed: ${(error as Error).stack ?? String(error)}`);
