@@ -133,6 +133,8 @@ export class Link {
   readonly reorder: Chance;
   /** Frames dropped because the rate's queue was full. */
   overflows = 0;
+  /** Duplicates made: fewer than `duplicate.hits` when frames were short. */
+  copies = 0;
   private readonly frames: FrameTable;
   private readonly owner: LinkOwner;
   private readonly jitter: SeededRandom;
@@ -201,7 +203,10 @@ export class Link {
     }
     const twice = this.duplicate.happens();
     const at = this.enqueue(words, d);
-    if (twice && copyFrame(this.frames, words, d, this.queue, ((this.head + this.count) & this.mask) * DESC_WORDS, this.owner)) this.enqueued();
+    if (twice && copyFrame(this.frames, words, d, this.queue, ((this.head + this.count) & this.mask) * DESC_WORDS, this.owner)) {
+      this.copies++;
+      this.enqueued();
+    }
     if (this.corrupt.happens()) this.flip(this.queue, at);
   }
 

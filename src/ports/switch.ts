@@ -136,7 +136,8 @@ function checkConfig(c: SwitchConfig, frameBytes: number, ringSlots: number): vo
     refuse(`frameBytes ${frameBytes}, must be ${FRAME_BYTES_MIN}..${FRAME_BYTES_MAX} and a multiple of 64`);
   if (ringSlots < 2 || (ringSlots & (ringSlots - 1)) !== 0) refuse(`ringSlots ${ringSlots} is not a power of two`);
   const bytes = n * c.framesPerPort * frameBytes;
-  if (bytes > REGION_BYTES_MAX) refuse(`${n} × ${c.framesPerPort} frames of ${frameBytes} bytes are ${bytes} bytes, a region has at most ${REGION_BYTES_MAX}`);
+  if (bytes > REGION_BYTES_MAX)
+    refuse(`${n} × ${c.framesPerPort} frames of ${frameBytes} bytes are ${bytes} bytes, a region has at most ${REGION_BYTES_MAX}`);
   if (c.memory !== undefined && c.memory.byteLength < bytes) refuse(`memory has ${c.memory.byteLength} bytes, ${bytes} are needed`);
 }
 
@@ -180,6 +181,37 @@ function planBlock(ports: number, ringSlots: number, homeSlots: number): SwitchP
   return { pair, home, words: at };
 }
 
+function portHandle(
+  config: SwitchConfig,
+  index: number,
+  shared: Omit<SwitchOwn, 'index' | 'impair'>,
+  region: Pick<PortAttachment, 'region' | 'memory' | 'table'>,
+): PortHandle {
+  const { name, impair = config.impair ?? {} } = config.ports[index]!;
+  checkImpairment(impair);
+  const trains = config.trains ?? true;
+  const caps: PortCaps = {
+    txChecksum: shared.vouch,
+    txTrains: trains,
+    txTrainBytesMax: trains ? 65535 + 14 : (config.frameBytes ?? 2048),
+    mtu: config.mtu ?? 1500,
+    waitable: false,
+  };
+  const attachment: PortAttachment = {
+    kind: 'switch',
+    name,
+    macHi: shared.macs[index * 2]!,
+    macLo: shared.macs[index * 2 + 1]!,
+    caps,
+    ...region,
+    frameFirst: index * shared.framesPerPort,
+    frameCount: shared.framesPerPort,
+    bell: { block: shared.block, at: bellWord(index) },
+    own: { ...shared, index, impair } satisfies SwitchOwn,
+  };
+  return { attachment, offloads: describeOffloads(caps), close: () => {} };
+}
+
 /** Makes a switch: memory, rings and one handle a port. Main only. Throws RangeError for a configuration that cannot be. */
 export function createSwitch(config: SwitchConfig): Switch {
   const n = config.ports.length;
@@ -201,29 +233,23 @@ export function createSwitch(config: SwitchConfig): Switch {
   for (const at of plan.pair) if (at >= 0) formatRing(words, at, ringSlots, DESC_WORDS);
   for (const at of plan.home) if (at >= 0) formatRing(words, at, homeSlots, 1);
 
-  const caps: PortCaps = {
-    txChecksum: config.checksum ?? true,
-    txTrains: config.trains ?? true,
-    txTrainBytesMax: (config.trains ?? true) ? 65535 + 14 : frameBytes,
-    mtu: config.mtu ?? 1500,
-    waitable: false,
+  const shared = {
+    block,
+    ports: n,
+    framesPerPort: per,
+    macs,
+    pair: plan.pair,
+    home: plan.home,
+    vouch: config.checksum ?? true,
+    flood: config.flood ?? true,
   };
-  const handles = config.ports.map((p, index): PortHandle => {
-    const impair = p.impair ?? config.impair ?? {};
-    checkImpairment(impair);
-    const own: SwitchOwn = {
-      block, index, ports: n, framesPerPort: per, macs, pair: plan.pair, home: plan.home,
-      vouch: caps.txChecksum, flood: config.flood ?? true, impair,
-    };
-    const attachment: PortAttachment = {
-      kind: 'switch', name: p.name, macHi: macs[index * 2]!, macLo: macs[index * 2 + 1]!, caps, region, memory, table,
-      frameFirst: index * per, frameCount: per, bell: { block, at: bellWord(index) }, own,
-    };
-    return { attachment, offloads: describeOffloads(caps), close: () => {} };
-  });
+  const handles = config.ports.map((_, index) => portHandle(config, index, shared, { region, memory, table }));
   const frames = new FrameTable(table, memory);
   return {
-    block, memory, table, ports: n,
+    block,
+    memory,
+    table,
+    ports: n,
     handle: (i) => handles[i] ?? refuse(`no port ${i}, it has ${n}`),
     audit: (i) => (i === undefined ? auditFrames(frames) : auditFrames(frames, i * per, (i + 1) * per)),
     settle: () => {
@@ -257,7 +283,8 @@ function settleRings(words: Int32Array, plan: SwitchPlan, frames: FrameTable): v
 }
 
 function describeOffloads(caps: PortCaps): Offload[] {
-  const memory = (on: boolean, why: string) => (on ? { provider: 'memory' as const, reason: why } : { provider: 'stack' as const, reason: 'switched off by configuration' });
+  const memory = (on: boolean, why: string) =>
+    on ? { provider: 'memory' as const, reason: why } : { provider: 'stack' as const, reason: 'switched off by configuration' };
   return [
     { name: 'rx-checksum', ...memory(caps.txChecksum, 'frames never leave memory') },
     { name: 'tx-checksum', ...memory(caps.txChecksum, 'frames never leave memory') },

@@ -1,7 +1,18 @@
 /** What a switch port knows of another one: the four rings between them, its status, its bell. */
 import { Doorbell } from '../rings/doorbell.ts';
 import type { RingEventfd } from '../rings/doorbell.ts';
-import { F_BAD, F_CSUM_OK, F_CSUM_PARTIAL, F_IPCSUM_OK, F_MULTICAST, F_PARSED, F_REDIRECTED, F_TRAIN, F_TX, F_VLAN } from '../rings/layout.ts';
+import {
+  F_BAD,
+  F_CSUM_OK,
+  F_CSUM_PARTIAL,
+  F_IPCSUM_OK,
+  F_MULTICAST,
+  F_PARSED,
+  F_REDIRECTED,
+  F_TRAIN,
+  F_TX,
+  F_VLAN,
+} from '../rings/layout.ts';
 import { RingConsumer, RingProducer } from '../rings/spsc.ts';
 import { bellWord, statusWord, SW_HUNGRY, SW_WANT_ROOM } from './switch.ts';
 import type { SwitchOwn } from './switch.ts';

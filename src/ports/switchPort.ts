@@ -75,7 +75,8 @@ export class SwitchPort implements Port {
     checkHeader(own.block, KIND_RINGS);
     this.words = new Int32Array(own.block);
     this.status = statusWord(own.index);
-    if (Atomics.load(this.words, this.status + SW_STATE) === SW_CLOSED) throw new Error(`switch port ${a.name} was detached: make a new switch`);
+    if (Atomics.load(this.words, this.status + SW_STATE) === SW_CLOSED)
+      throw new Error(`switch port ${a.name} was detached: make a new switch`);
     this.caps = a.caps;
     this.frames = new FrameTable(a.table, a.memory);
     this.first = a.frameFirst;
@@ -90,7 +91,8 @@ export class SwitchPort implements Port {
     this.time = new Float64Array(1 + peers.length);
     this.link = impairs(own.impair) ? new Link(this.frames, own.impair, own.index, this) : null;
     this.empty = new Int32Array(a.frameCount);
-    for (let f = a.frameFirst + a.frameCount - 1; f >= a.frameFirst; f--) if (this.frames.owner[f] === OWNER_FREE) this.empty[this.top++] = f;
+    for (let f = a.frameFirst + a.frameCount - 1; f >= a.frameFirst; f--)
+      if (this.frames.owner[f] === OWNER_FREE) this.empty[this.top++] = f;
     Atomics.store(this.words, this.status + SW_STATE, SW_ATTACHED);
   }
 

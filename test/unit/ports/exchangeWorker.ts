@@ -2,7 +2,18 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { DROP_REASONS } from '../../../src/rings/drops.ts';
 import { AWAKE, BELL_MODE, Doorbell, SLEEP_WAIT } from '../../../src/rings/doorbell.ts';
-import { D_DATA, D_FRAME, D_REGION_GEN, D_SEGS_VLAN, D_TOTAL, D_FLAGS_GSO, D_HASH, DESC_WORDS, F_TX, OWNER_RING } from '../../../src/rings/layout.ts';
+import {
+  D_DATA,
+  D_FRAME,
+  D_REGION_GEN,
+  D_SEGS_VLAN,
+  D_TOTAL,
+  D_FLAGS_GSO,
+  D_HASH,
+  DESC_WORDS,
+  F_TX,
+  OWNER_RING,
+} from '../../../src/rings/layout.ts';
 import { attachSwitchPort } from '../../../src/ports/switchPort.ts';
 import type { PortAttachment } from '../../../src/ports/port.ts';
 import { setEthernet } from '../../../src/wire/ethernet.ts';

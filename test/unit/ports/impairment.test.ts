@@ -110,7 +110,7 @@ test('the two directions of a link do not lose in step', () => {
   assert.is.not(lost(0), lost(1));
 });
 
-test('duplication: the rate asked for, intact, also of trains; copies come from the receiver\'s frames and go home', () => {
+test("duplication: the rate asked for, intact, also of trains; copies come from the receiver's frames and go home", () => {
   const r = run({ seed, duplicate: 0.1 }, 5000);
   assert.ok(likely(r.sequences.length - 5000, 5000, 0.1), `${r.sequences.length - 5000} duplicates`);
   assert.is(r.broken, 0);
@@ -143,7 +143,10 @@ test('reordering: frames come late by at most the gap, or the hold time; none is
 
 test('delay and jitter: each frame within its bounds, order kept', () => {
   const r = run({ seed, delayUs: 2000, jitterUs: 500 }, 2000, 100);
-  assert.equal(r.sequences, Array.from({ length: 2000 }, (_, i) => i));
+  assert.equal(
+    r.sequences,
+    Array.from({ length: 2000 }, (_, i) => i),
+  );
   let least = 1e9;
   let most = 0;
   r.times.forEach((t, i) => {
@@ -157,7 +160,9 @@ test('delay and jitter: each frame within its bounds, order kept', () => {
   // Keeping order, a short delay behind a long one is stretched: the low end is rarely reached.
   assert.ok(least < 1900 && most > 2300, `${least}..${most}`);
   const fixed = run({ seed, delayUs: 5000 }, 50, 20000);
-  fixed.times.forEach((t, i) => assert.is((t - 0x7fff0000 - (i + 1) * 20000) | 0, i < 49 ? 20000 : 5000));
+  fixed.times.forEach((t, i) => {
+    assert.is((t - 0x7fff0000 - (i + 1) * 20000) | 0, i < 49 ? 20000 : 5000);
+  });
 });
 
 test('rate: bits per second after the burst, the queue bounded', () => {
@@ -172,11 +177,16 @@ test('rate: bits per second after the burst, the queue bounded', () => {
   // Under the rate nothing waits and nothing is lost.
   const slow = run({ seed, rateBps: 8_000_000, queueBytes: 10_000, burstBytes: 1000 }, 200, 120);
   assert.is(slow.dropped, 0);
-  slow.times.forEach((t, i) => assert.is((t - 0x7fff0000) | 0, (i + 1) * 120));
+  slow.times.forEach((t, i) => {
+    assert.is((t - 0x7fff0000) | 0, (i + 1) * 120);
+  });
 });
 
 test('corruption: exactly one bit, the vouching gone, and inspect finds all but what no checksum covers', () => {
-  for (const [frames, gso, bytes] of [[1500, 0, 120], [300, 333, 2500]] as const) {
+  for (const [frames, gso, bytes] of [
+    [1500, 0, 120],
+    [300, 333, 2500],
+  ] as const) {
     const sw = createSwitch({ ports: [{ name: 'a' }, { name: 'b', impair: { seed, corrupt: 1 } }], framesPerPort: 64 });
     const a = new Station(sw.handle(0).attachment);
     const b = new Station(sw.handle(1).attachment);
@@ -209,7 +219,12 @@ test('corruption: exactly one bit, the vouching gone, and inspect finds all but 
   const a = new Station(sw.handle(0).attachment);
   const b = new Station(sw.handle(1).attachment);
   const arena = new SharedArrayBuffer(BURST_ARENA_BYTES);
-  for (const [gso, bytes] of [[0, 120], [333, 2500], [0, 121], [335, 2501]] as const) {
+  for (const [gso, bytes] of [
+    [0, 120],
+    [333, 2500],
+    [0, 121],
+    [335, 2501],
+  ] as const) {
     a.send(b, 1, bytes, gso);
     a.port.flush();
     assert.is(b.port.rxBurst(b.desc, 0, 8), 1);
@@ -223,7 +238,16 @@ test('corruption: exactly one bit, the vouching gone, and inspect finds all but 
 });
 
 test('everything at once: reproducible to the frame and the microsecond, nothing leaks', () => {
-  const all: Impairment = { seed, loss: 0.05, duplicate: 0.05, corrupt: 0.02, reorder: 0.1, delayUs: 300, jitterUs: 200, rateBps: 100_000_000 };
+  const all: Impairment = {
+    seed,
+    loss: 0.05,
+    duplicate: 0.05,
+    corrupt: 0.02,
+    reorder: 0.1,
+    delayUs: 300,
+    jitterUs: 200,
+    rateBps: 100_000_000,
+  };
   const x = run(all, 5000);
   const y = run(all, 5000);
   assert.equal(y.sequences, x.sequences);

@@ -53,7 +53,7 @@ export class Station {
 
   /** The bytes of frame number `sequence`: payload byte i of it. */
   static byte(sequence: number, i: number): number {
-    return (Math.imul(sequence + 1, 0x9e3779b1) >>> 13) + i * 7 & 0xff;
+    return ((Math.imul(sequence + 1, 0x9e3779b1) >>> 13) + i * 7) & 0xff;
   }
 
   /** Builds a frame of `payload` bytes at descriptor `d`, a train when gsoSize is given. False without frames. */

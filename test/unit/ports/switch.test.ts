@@ -8,7 +8,7 @@ import { Doorbell, SLEEP_WAIT } from '../../../src/rings/doorbell.ts';
 import { SeededRandom } from '../../../src/ports/impairment.ts';
 import { EVERYBODY, Station, VOUCHED } from './station.ts';
 
-const seed = Number(process.env.SEED ?? (Date.now() & 0x7fffffff));
+const seed = Number(process.env.SEED ?? Date.now() & 0x7fffffff);
 console.log(`seed ${seed}`);
 
 function make(ports: number, more: Partial<SwitchConfig> = {}): { sw: Switch; s: Station[] } {
@@ -23,7 +23,10 @@ function quiet(sw: Switch, s: readonly Station[]): void {
       x.port.tick(0);
       x.port.flush();
     }
-  assert.is(s.reduce((n, x) => n + x.port.held(), 0), 0);
+  assert.is(
+    s.reduce((n, x) => n + x.port.held(), 0),
+    0,
+  );
   const a = sw.audit();
   assert.is(a.free, a.total, `free ${a.free} of ${a.total}`);
 }
@@ -79,7 +82,11 @@ test('four ports at random: no loss, each pair in order', () => {
     }
   assert.equal([...got], [...sent]);
   assert.ok(sent.reduce((a, b) => a + b, 0) > 5000);
-  for (const x of s) assert.is(x.port.drops.reduce((a, b) => a + b, 0), 0);
+  for (const x of s)
+    assert.is(
+      x.port.drops.reduce((a, b) => a + b, 0),
+      0,
+    );
   quiet(sw, s);
 });
 
@@ -169,7 +176,7 @@ test('a full ring stops the sender and loses nothing; it goes on when there is r
   quiet(sw, s);
 });
 
-test('a burst stops at the frame that finds no room: the rest stays the caller\'s', () => {
+test("a burst stops at the frame that finds no room: the rest stays the caller's", () => {
   const { sw, s } = make(3, { ringSlots: 4 });
   for (let i = 0; i < 8; i++) assert.ok(s[0]!.build(i * 8, s[1]!.macHi, s[1]!.macLo, i, 10));
   assert.is(s[0]!.port.txBurst(s[0]!.desc, 0, 8), 4);
@@ -284,13 +291,22 @@ test('flush rings the sleeper that got something, and nobody else', () => {
   for (const b of bells) new Doorbell(b, 0).prepare(SLEEP_WAIT);
   s[0]!.send(s[1]!, 1);
   s[0]!.port.flush();
-  assert.equal(bells.map((b) => b[1]), [0, 1, 0]);
+  assert.equal(
+    bells.map((b) => b[1]),
+    [0, 1, 0],
+  );
   s[0]!.port.flush();
-  assert.equal(bells.map((b) => b[1]), [0, 1, 0]);
+  assert.equal(
+    bells.map((b) => b[1]),
+    [0, 1, 0],
+  );
   // Frames going home ring only who is short of frames.
   s[1]!.receive();
   s[1]!.port.flush();
-  assert.equal(bells.map((b) => b[1]), [0, 1, 0]);
+  assert.equal(
+    bells.map((b) => b[1]),
+    [0, 1, 0],
+  );
   const all = new Int32Array(300);
   assert.ok(s[0]!.port.alloc(all, 0, 300) === 256);
   assert.is(s[0]!.port.pending(), false);
@@ -300,7 +316,10 @@ test('flush rings the sleeper that got something, and nobody else', () => {
   ids.owner[all[1]!] = 3;
   s[1]!.port.free(all[1]!);
   s[1]!.port.flush();
-  assert.equal(bells.map((b) => b[1]), [1, 1, 0]);
+  assert.equal(
+    bells.map((b) => b[1]),
+    [1, 1, 0],
+  );
 });
 
 test('configurations that cannot be are refused by name', () => {
@@ -311,7 +330,15 @@ test('configurations that cannot be are refused by name', () => {
   assert.throws(c({ ringSlots: 100 }), /ringSlots 100 is not a power of two/);
   assert.throws(c({ ports: [{ name: 'a', mac: 'x' }] }), /"x" is not a MAC/);
   assert.throws(c({ ports: [{ name: 'a', mac: '01:00:00:00:00:01' }] }), /group address/);
-  assert.throws(c({ ports: [{ name: 'a', mac: '02:00:00:00:00:01' }, { name: 'b', mac: '02:00:00:00:00:01' }] }), /another port/);
+  assert.throws(
+    c({
+      ports: [
+        { name: 'a', mac: '02:00:00:00:00:01' },
+        { name: 'b', mac: '02:00:00:00:00:01' },
+      ],
+    }),
+    /another port/,
+  );
   assert.throws(c({ framesPerPort: 2 ** 21 }), /at most/);
   assert.throws(c({ memory: new SharedArrayBuffer(64) }), /memory has 64 bytes/);
   assert.throws(c({ impair: { loss: 2 } }), /loss is 2/);

@@ -13,7 +13,11 @@ interface Report {
   publishes: number;
 }
 
-function exchange(frames: number, framesPerPort: number, ringSlots: number): Promise<{ reports: Report[]; free: number; total: number; seconds: number }> {
+function exchange(
+  frames: number,
+  framesPerPort: number,
+  ringSlots: number,
+): Promise<{ reports: Report[]; free: number; total: number; seconds: number }> {
   const sw = createSwitch({ ports: [{ name: 'a' }, { name: 'b' }], framesPerPort, ringSlots });
   const began = performance.now();
   const worker = (i: number): Promise<Report> =>
