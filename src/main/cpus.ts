@@ -30,6 +30,8 @@ export interface Machine {
   pinnable: readonly number[];
   /** Taken from the scheduler by isolcpus. */
   isolated: readonly number[];
+  /** The affinity mask is smaller than the default one: somebody chose it (taskset). */
+  narrowed: boolean;
   /** NUMA node by CPU; empty where the kernel does not say. */
   nodeOf: ReadonlyMap<number, number>;
   /** Place among its SMT siblings: 0 is the first of the core. */
@@ -72,6 +74,7 @@ export function readMachine(read: ReadText = readText): Machine {
   const isolated = (listOf(read(`${cpu}/isolated`)) ?? []).filter(isOnline);
   const cpuset = cgroupCpuset(read);
   const pinnable = (cpuset ?? [...new Set([...allowed, ...isolated])]).filter(isOnline).sort((a, b) => a - b);
+  const narrowed = (cpuset ?? online).some((c) => isOnline(c) && !allowed.includes(c) && !isolated.includes(c));
   const nodeOf = new Map<number, number>();
   for (const node of listOf(read('/sys/devices/system/node/online')) ?? [])
     for (const c of listOf(read(`/sys/devices/system/node/node${node}/cpulist`)) ?? []) nodeOf.set(c, node);
@@ -80,7 +83,7 @@ export function readMachine(read: ReadText = readText): Machine {
     const siblings = listOf(read(`${cpu}/cpu${c}/topology/thread_siblings_list`)) ?? [c];
     siblingRank.set(c, Math.max(0, siblings.indexOf(c)));
   }
-  return { online, allowed, pinnable, isolated, nodeOf, siblingRank };
+  return { online, allowed, pinnable, isolated, narrowed, nodeOf, siblingRank };
 }
 
 /** The NUMA node of an interface, or -1. */
@@ -92,10 +95,9 @@ export function nicNode(nic: string, read: ReadText = readText): number {
 
 /** The CPUs `auto` takes, best first, and how many of them are meant for this alone (isolated). */
 export function autoCpus(machine: Machine, node: number): { cpus: number[]; isolated: number } {
-  const { allowed, pinnable, isolated, online } = machine;
-  // an affinity narrower than the default was set on purpose (taskset): isolated CPUs outside it are not for us
-  const isDefault = online.every((c) => allowed.includes(c) || isolated.includes(c) || !pinnable.includes(c));
-  const alone = isolated.filter((c) => pinnable.includes(c) && (isDefault || allowed.includes(c)));
+  const { allowed, pinnable, isolated, online, narrowed } = machine;
+  // the scheduler's default mask leaves isolated CPUs out; a mask that somebody chose leaves them out on purpose
+  const alone = isolated.filter((c) => pinnable.includes(c) && (!narrowed || allowed.includes(c)));
   const rank = (c: number): number =>
     (alone.includes(c) ? 0 : 1e6) + (node < 0 || machine.nodeOf.get(c) === node ? 0 : 1e5) + (machine.siblingRank.get(c) ?? 0) * 1e4;
   const pool = [...new Set([...alone, ...allowed.filter((c) => pinnable.includes(c))])];
@@ -114,7 +116,7 @@ export function checkCpus(cpus: readonly number[], machine: Machine, place: stri
   const barred = cpus.filter((c) => !machine.pinnable.includes(c));
   if (barred.length > 0) {
     const may = formatCpus(machine.pinnable);
-    throw new ConfigError(`cpus: CPU ${formatCpus(barred)} is outside this process's cpuset; it may use ${may}`, place);
+    throw new ConfigError(`cpus: CPU ${formatCpus(barred)} is not allowed to this process (cpuset or affinity); it may use ${may}`, place);
   }
 }
 

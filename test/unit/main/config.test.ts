@@ -18,6 +18,7 @@ const machine = (cpus: number): Machine => ({
   allowed: cpuRange(cpus),
   pinnable: cpuRange(cpus),
   isolated: [],
+  narrowed: false,
   nodeOf: new Map(),
   siblingRank: new Map(),
 });
@@ -272,7 +273,7 @@ test('kinds of port', () => {
 test('CPUs must exist and be ours', () => {
   assert.match(refused({ flags: { cpus: '0-9' } }), /^--cpus: cpus: CPU 8-9 does not exist or is offline; this machine has 0-7$/);
   const caged = { ...machine(8), pinnable: [0, 1] };
-  assert.match(refused({ flags: { cpus: '1-2' }, machine: caged }), /^--cpus: cpus: CPU 2 is outside this process's cpuset; it may use 0-1$/);
+  assert.match(refused({ flags: { cpus: '1-2' }, machine: caged }), /^--cpus: cpus: CPU 2 is not allowed to this process \(cpuset or affinity\); it may use 0-1$/);
   assert.is(set('cpus=none').cpus, 'none');
   assert.is(load({ flags: { cpus: '0-2' } }).values.workers, 2, 'workers: auto counts the listed CPUs but the dispatcher\'s');
   assert.match(refused({ flags: { cpus: '' } }), /empty/);
@@ -314,7 +315,7 @@ test('no text makes a key throw anything but a ConfigError of one line', () => {
   fc.assert(
     fc.property(keys, raw, (key, value) => {
       try {
-        load({ code: { [key]: value } });
+        structuredClone(load({ code: { [key]: value } }).values);
       } catch (e) {
         assert.instance(e, ConfigError, `${key}: ${String((e as Error).stack)}`);
         assert.not.match((e as Error).message, /[\r\n]/);

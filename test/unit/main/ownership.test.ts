@@ -1,0 +1,99 @@
+// What the kernel already owns, and what it lets this user open; both read from files that the tests describe.
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { formatIp, formatMac, parseIp, parseMac } from '../../../src/main/config/address.ts';
+import { ConfigError, PrivilegeError } from '../../../src/main/config/configError.ts';
+import { checkAddressOwnership, hasCapability, kernelAddresses, portRefusal } from '../../../src/main/config/ownership.ts';
+import type { ReadText } from '../../../src/main/cpus.ts';
+
+const files =
+  (map: Record<string, string>): ReadText =>
+  (path) =>
+    map[path] ?? null;
+
+/** As /proc/net/fib_trie prints it: eth0 with 192.0.2.2/24, a TAP without carrier with 198.51.100.1/24. */
+const FIB = `Main:
+  +-- 0.0.0.0/0 3 0 5
+     |-- 0.0.0.0
+        /0 universe UNICAST
+Local:
+  +-- 0.0.0.0/0 3 0 5
+     +-- 127.0.0.0/8 2 0 2
+        +-- 127.0.0.0/31 1 0 0
+           |-- 127.0.0.0
+              /8 host LOCAL
+           |-- 127.0.0.1
+              /32 host LOCAL
+     +-- 192.0.2.0/24 2 0 2
+        +-- 192.0.2.0/30 2 0 2
+           |-- 192.0.2.0
+              /24 link UNICAST
+           |-- 192.0.2.2
+              /32 host LOCAL
+        |-- 192.0.2.255
+           /32 link BROADCAST
+     +-- 198.51.100.0/24 2 0 2
+        |-- 198.51.100.1
+           /32 host LOCAL
+`;
+
+const interfaces = () => ({
+  eth0: [{ address: '192.0.2.2', family: 'IPv4' as const, cidr: '192.0.2.2/24', netmask: '255.255.255.0', mac: '', internal: false }],
+});
+
+const addresses = kernelAddresses(files({ '/proc/net/fib_trie': FIB }), interfaces);
+
+test('kernel addresses: of interfaces, and of the local table where an interface has no carrier', () => {
+  const shown = addresses.map((a) => `${formatIp(a.ip)}/${a.prefix} ${a.iface}`).sort();
+  assert.equal(shown, ['127.0.0.1/32 ', '192.0.2.2/24 eth0', '198.51.100.1/32 ']);
+});
+
+test("an address the kernel owns is refused with another one of the link, networks' own lines are not hosts", () => {
+  const tap = (address: string) => () => checkAddressOwnership({ nic: 'tap:t', address }, addresses);
+  assert.throws(tap('192.0.2.2/24'), (e: Error) => e instanceof ConfigError && /kernel owns 192\.0\.2\.2 on eth0 .* --address 192\.0\.2\.3\/24$/.test(e.message));
+  assert.throws(tap('198.51.100.1/24'), (e: Error) => /kernel owns 198\.51\.100\.1 and .* --address 198\.51\.100\.2\/24$/.test(e.message));
+  assert.not.throws(tap('192.0.2.3/24'));
+  assert.not.throws(tap('198.51.100.2/24'));
+  assert.not.throws(() => checkAddressOwnership({ nic: 'switch', address: '192.0.2.2/24' }, addresses), 'the switch is in memory');
+});
+
+test('capabilities are read bit by bit', () => {
+  const caps = (hex: string): boolean => hasCapability(12, files({ '/proc/self/status': `Name:\tx\nCapEff:\t${hex}\n` }));
+  assert.is(caps('000001ffffffffff'), true);
+  assert.is(caps('0000000000001000'), true);
+  assert.is(caps('000001ffffffefff'), false);
+  assert.is(caps('0000000000000000'), false);
+  assert.is(hasCapability(12, () => null), false);
+});
+
+test('opening a TAP: device, kind, capability, owner', () => {
+  const root = { '/proc/self/status': 'CapEff:\t000001ffffffffff\n' };
+  const user = { '/proc/self/status': 'CapEff:\t0000000000000000\n' };
+  const refusal = (map: Record<string, string>, tun: string | null = null, nic = 'tap:t0'): string | null => portRefusal({ nic }, files(map), () => tun);
+  const net = '/sys/class/net/t0';
+  assert.is(refusal(root), null);
+  assert.is(refusal(user, 'ENOENT', 'switch'), null);
+  assert.match(refusal(root, 'ENOENT')!, /\/dev\/net\/tun does not exist; load the module/);
+  assert.match(refusal(root, 'EACCES')!, /no permission to open \/dev\/net\/tun/);
+  assert.match(refusal(user)!, /no privilege \(CAP_NET_ADMIN\) for tap:t0; run as root, or once: ip tuntap add t0/);
+  assert.match(refusal({ ...root, [`${net}/ifindex`]: '4' })!, /t0 exists and is no TAP device/);
+  assert.match(refusal({ ...root, [`${net}/ifindex`]: '4', [`${net}/tun_flags`]: '0x1001' })!, /TUN device/);
+  const own = { ...user, [`${net}/ifindex`]: '4', [`${net}/tun_flags`]: '0x5002' };
+  assert.is(refusal({ ...own, [`${net}/owner`]: String(process.getuid!()) }), null);
+  assert.match(refusal({ ...own, [`${net}/owner`]: '-1' })!, /no privilege/);
+  const e = new PrivilegeError('x');
+  assert.is(e.code, 'FLOWRING_PRIVILEGE');
+  assert.is(e.exitCode, 2);
+});
+
+test('addresses as text and integers', () => {
+  assert.is(parseIp('255.255.255.255'), -1);
+  assert.is(parseIp('192.0.2.2'), 0xc0000202 | 0);
+  assert.is(formatIp(0xc0000202 | 0), '192.0.2.2');
+  assert.equal(parseMac('02:ab:CD:00:00:ff'), { hi: 0x02abcd00, lo: 0x00ff });
+  assert.is(formatMac(0xfeabcd00 | 0, 0x00ff), 'fe:ab:cd:00:00:ff');
+  for (const bad of ['', '1.2.3', '1.2.3.4.5', '256.1.1.1', '1.2.3.04', ' 1.2.3.4']) assert.is(parseIp(bad), null, bad);
+  for (const bad of ['02:00:00:00:00', '02:00:00:00:00:00:00', '02:00:00:00:00:0g', '']) assert.is(parseMac(bad), null, bad);
+});
+
+test.run();
