@@ -140,7 +140,7 @@ async function runTest({ source, group }) {
     return { passed: 0, failed: 1, skipped: 0, reasons: [], why: `${compiled} is missing`, output: '', seconds: 0 };
   const own = /^\/\/ test-timeout-seconds: (\d+)/m.exec(readFileSync(join(ROOT, source), 'utf8'));
   const bound = own === null ? (GROUPS[group] ?? 120) : Number(own[1]);
-  const result = await runBounded(process.execPath, ['--enable-source-maps', compiled], bound);
+  const result = await runBounded(process.execPath, [compiled], bound);
   return { ...judge(result, bound), output: result.output, seconds: result.seconds };
 }
 
