@@ -1,0 +1,74 @@
+// The one C interface a device port fills. A port is opened in main, attached in its broker's thread, and closed by main,
+// by process.on('exit') or by atexit, whichever comes first.
+//
+// The `own` block is shared with src/ports: word 0 is the number of free frames, word 1 the last errno, words 16.. the drop
+// counters, words 64.. the stack of free frame ids. Broker's thread only.
+#pragma once
+#include <atomic>
+#include <cstdint>
+#include <string>
+
+#include "frames.h"
+
+namespace flowring {
+
+constexpr int32_t P_FREE = 0, P_ERRNO = 1, P_RX_RESCATTER = 2, P_DROPS = 16, P_STACK = 64;
+
+struct PortOptions {
+  std::string name;
+  bool multiQueue = false;
+  bool offload = true;
+  int32_t mtu = 1500;
+};
+
+// What opening found out; reasons are empty where there is nothing to say.
+struct PortFacts {
+  int32_t mtu = 0;
+  bool rxChecksum = false, txChecksum = false, tso = false, created = false;
+  std::string reason;
+  uint8_t kernelMac[6] = {};
+};
+
+// The broker's memory, valid while attached.
+struct PortMemory {
+  Frames frames;
+  int32_t* own = nullptr;
+  int32_t capacity = 0;  // of the stack of free ids
+
+  // Takes the frames of a believed and sound train (or single frame) home: generation bumped, owner FREE.
+  void takeHome(int32_t first) {
+    for (int32_t f = first, links = 0; f >= 0 && f < frames.frames && links < TRAIN_LINKS_MAX; links++) {
+      const int32_t next = frames.next[f];
+      frames.next[f] = -1;
+      // A frame that is free already would be handed out twice: leave it where it is.
+      if (frames.owner[f] != OWNER_FREE && own[P_FREE] < capacity) {
+        frames.generation[f] = (frames.generation[f] + 1) & GENERATION_MASK;
+        frames.owner[f] = OWNER_FREE;
+        own[P_STACK + own[P_FREE]++] = f;
+      } else {
+        own[P_DROPS + DROP_BAD_DESCRIPTOR]++;
+      }
+      f = next;
+    }
+  }
+};
+
+struct Device {
+  virtual ~Device() = default;
+  // 0, or an errno with `what` saying which step failed and how to mend it.
+  virtual int open(const PortOptions& options, PortFacts& facts, std::string& what) = 0;
+  // Up to `max` descriptors at `desc`, frames taken off the free stack.
+  virtual int32_t rxBurst(PortMemory& m, int32_t* desc, int32_t max) = 0;
+  // Takes the first returned of `n` descriptors, frames brought home.
+  virtual int32_t txBurst(PortMemory& m, int32_t* desc, int32_t n) = 0;
+  // Until the device has something, `bellFd` or the wake rings, or `ms` passed. Returns whether the device is readable.
+  virtual bool wait(int bellFd, int ms) = 0;
+  // From any thread: ends a wait.
+  virtual void wake() = 0;
+  // From any thread, also while the broker is inside a burst; idempotent. Descriptors stay numbers of ours until destruction.
+  virtual void close() = 0;
+};
+
+Device* makeTap();
+
+}  // namespace flowring
