@@ -98,12 +98,16 @@ function compile(before) {
   writeFileSync(STAMP, before.state);
 }
 
-/** The addon keeps its own stamp, so asking it every time is cheap. */
+/** The addon keeps its own stamp, so asking it every time is cheap. Without a compiler: one warning line, and on we go. */
 function buildAddon() {
-  const script = 'scripts/build-native.mjs';
-  if (!existsSync(join(ROOT, script))) return;
-  const status = run(process.execPath, [join(ROOT, script), ...(force ? ['--force'] : [])]);
-  if (status !== 0) say('warning: no native addon; the switch port works without it, `flowring doctor` says what is missing');
+  const script = join(ROOT, 'scripts/build-native.mjs');
+  if (!existsSync(script)) return;
+  if (force || !existsSync(join(ROOT, 'build/Release/flowring.node'))) say('building the native addon');
+  const r = spawnSync(process.execPath, [script, ...(force ? ['--force'] : [])], { cwd: ROOT, encoding: 'utf8', maxBuffer: 1 << 26 });
+  const lines = `${r.stdout}${r.stderr}`.split('\n').filter((l) => l.trim() !== '' && !l.includes('up to date'));
+  const why = r.status === 0 ? '' : (lines.pop() ?? `exit code ${r.status}`);
+  for (const line of lines) process.stderr.write(`${line}\n`);
+  if (r.status !== 0) say(`warning: ${why.replace(/^flowring: /, '')}; only the switch port works, and slower (flowring doctor says more)`);
 }
 
 const alive = (pid) => {
