@@ -1,0 +1,177 @@
+// The Linux kernel's own programs against our server, over a TAP in a namespace; kernel offloads at their defaults.
+// test-timeout-seconds: 300
+import { existsSync } from 'node:fs';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { type Daemon, KERNEL_IP, missing, Namespace, STACK_IP } from './namespace.ts';
+import { ab, BULK_BYTES, captured, download, drains, Files, framesFrom, KIB, ping, requests, type ServerOptions, startServer, upload } from './transfers.ts';
+
+const DEVICE = 'frt0';
+const TRAIN_BYTES = 32 * KIB;
+
+interface Layout extends ServerOptions {
+  name: string;
+}
+
+const LAYOUTS: readonly Layout[] = [
+  { name: '1 worker, inline', layout: 'inline', workers: 1 },
+  { name: '1 worker, dispatcher', layout: 'dispatcher', workers: 1 },
+  { name: '2 workers, dispatcher', layout: 'dispatcher', workers: 2 },
+];
+
+/** Each: what is done without, and for which sizes it must still be right. */
+const WITHOUT: readonly Layout[] = [
+  { name: 'checksum and cut in software', layout: 'dispatcher', workers: 1, settings: ['offload.tx-checksum=off', 'offload.tso=off'] },
+  { name: 'no coalescing', layout: 'dispatcher', workers: 1, settings: ['offload.gro=off'] },
+];
+
+interface World {
+  ns: Namespace;
+  files: Files;
+  server: Daemon;
+}
+
+const megabits = (bytesPerSecond: number): string => `${((bytesPerSecond * 8) / 1e6).toFixed(0)} Mbit/s`;
+const note = (text: string): void => void process.stdout.write(`    ${text}\n`);
+
+type Check = [name: string, run: (w: World) => Promise<void>];
+
+const SMALL: readonly Check[] = [
+  [
+    'ping: 20 packets of 56 bytes, 20 of 1400',
+    async ({ ns }) => {
+      await ping(ns, 20, 56);
+      await ping(ns, 20, 1400);
+    },
+  ],
+  ['HEAD, ranges, 416, 404', ({ ns, files }) => requests(ns, files, 'small', KIB)],
+  [
+    '1 KB down and up, equal SHA-256',
+    async ({ ns, files }) => {
+      await download(ns, files, 'small');
+      await upload(ns, files, 'small');
+    },
+  ],
+];
+
+const BULK: readonly Check[] = [
+  ['100 MB down, equal SHA-256', async ({ ns, files }) => note(`down ${megabits(await download(ns, files, 'bulk'))}`)],
+  ['100 MB up, equal SHA-256', async ({ ns, files }) => note(`up ${megabits(await upload(ns, files, 'bulk'))}`)],
+];
+
+const LOAD: readonly Check[] = [
+  ['ab -n 20000 -c 100', async ({ ns }) => note(`${await ab(ns, 20_000, 100, false, 'small')} requests/s`)],
+  ['ab -n 20000 -c 100 -k', async ({ ns }) => note(`${await ab(ns, 20_000, 100, true, 'small')} requests/s, kept alive`)],
+];
+
+const TRAINS: readonly Check[] = [
+  [
+    'trains of more than 32 KiB in each direction',
+    async ({ ns, files }) => {
+      const capture = await captured(ns, files, DEVICE, 128, async () => {
+        await download(ns, files, 'medium');
+        await upload(ns, files, 'medium');
+      });
+      const [ours, theirs] = [await framesFrom(ns, capture, STACK_IP, TRAIN_BYTES), await framesFrom(ns, capture, KERNEL_IP, TRAIN_BYTES)];
+      note(`${ours} trains from us, ${theirs} towards us`);
+      assert.ok(ours > 0, 'no frame of ours above 32 KiB on the device');
+      assert.ok(theirs > 0, 'no frame towards us above 32 KiB on the device');
+    },
+  ],
+];
+
+const CHECKSUMS: readonly Check[] = [
+  [
+    'without offloads every segment of ours has a checksum of its own, and none is larger than the MTU',
+    async ({ ns, files }) => {
+      const capture = await captured(ns, files, DEVICE, 0, () => download(ns, files, 'half'));
+      assert.is(await framesFrom(ns, capture, STACK_IP, 1515), 0, 'a frame above the MTU');
+      const fields = ['-T', 'fields', '-e', 'tcp.checksum.status'];
+      const r = await ns.run(60_000, 'tshark', '-n', '-r', capture, '-o', 'tcp.check_checksum:TRUE', '-Y', `ip.src == ${STACK_IP}`, ...fields);
+      const status = r.stdout.trim().split('\n');
+      assert.ok(status.length > 300, `${status.length} segments: too few to tell`);
+      // 1 is "good" (wireshark's epan/proto.h, PROTO_CHECKSUM_E_GOOD).
+      assert.equal([...new Set(status)], ['1']);
+    },
+  ],
+];
+
+const sleep = (ms: number): Promise<void> => new Promise((done) => setTimeout(done, ms));
+
+/** A download that lasts a second or two, under way. */
+async function slowly(w: World, bytesPerSecond: string): Promise<Daemon> {
+  const target = w.files.path('got', 'slow');
+  const args = ['-sS', '--noproxy', '*', '--fail', '--limit-rate', bytesPerSecond, '-o', target, `http://${STACK_IP}/medium`];
+  const curl = w.ns.start(30_000, 'curl', ...args);
+  for (let i = 0; i < 100 && !existsSync(target); i++) await sleep(20);
+  return curl;
+}
+
+const DRAIN: readonly Check[] = [
+  [
+    'SIGINT: what is under way finishes, exit 0, every frame home',
+    async (w) => {
+      const curl = await slowly(w, '10M');
+      w.server.signal('SIGINT');
+      await w.server.until('"draining"', (d) => d.stderr.includes('draining'), 5_000);
+      const r = await curl.end();
+      assert.is(r.code, 0, `curl: ${r.stderr}`);
+      await w.files.equal('got', 'slow', 'medium');
+      const end = await Promise.race([w.server.end(), sleep(10_000).then(() => null)]);
+      assert.is(end?.code, 0, w.server.describe());
+      assert.not.match(w.server.stderr, /did not come home|failed|FAILED|while stopping/, w.server.describe());
+    },
+  ],
+];
+
+const FORCE: readonly Check[] = [
+  [
+    'a second SIGINT forces: exit 130',
+    async (w) => {
+      const curl = await slowly(w, '100k');
+      w.server.signal('SIGINT');
+      await w.server.until('"draining"', (d) => d.stderr.includes('draining'), 5_000);
+      await sleep(300);
+      assert.ok(w.server.running, `a drain with a download under way ended at once: ${w.server.describe()}`);
+      w.server.signal('SIGINT');
+      const end = await Promise.race([w.server.end(), sleep(5_000).then(() => null)]);
+      assert.is(end?.code, 130, w.server.describe());
+      await curl.stop('SIGKILL');
+    },
+  ],
+];
+
+const QUIET_END: readonly Check[] = [['SIGINT drains: exit 0, no complaint', ({ server }) => drains(server)]];
+
+const PLAN: readonly [Layout, readonly Check[]][] = [
+  [LAYOUTS[0]!, [...SMALL, ...BULK, ...LOAD, ...TRAINS, ...QUIET_END]],
+  [LAYOUTS[1]!, [...SMALL, ...BULK, ...LOAD, ...TRAINS, ...DRAIN]],
+  [LAYOUTS[2]!, [...SMALL, ...BULK, ...LOAD, ...TRAINS, ...QUIET_END]],
+  [WITHOUT[0]!, [...BULK, ...CHECKSUMS, ...FORCE]],
+  [WITHOUT[1]!, [...BULK, ...QUIET_END]],
+];
+
+const lacks = missing(['ip', 'ping', 'curl', 'ab', 'tshark']);
+if (lacks.length > 0) {
+  for (const [layout, checks] of PLAN) for (const [name] of checks) process.stdout.write(`SKIP ${layout.name}: ${name}: ${lacks.join(', ')}\n`);
+} else {
+  const files = new Files();
+  files.make('small', KIB);
+  files.make('half', 512 * KIB);
+  files.make('medium', 20_000_000);
+  files.make('bulk', BULK_BYTES);
+  for (const [layout, checks] of PLAN) {
+    const tests = suite(layout.name);
+    const w = { files } as World;
+    tests.before(async () => {
+      w.ns = new Namespace();
+      w.server = await startServer(w.ns, files, DEVICE, layout);
+    });
+    tests.after(async () => {
+      await w.server?.stop('SIGKILL');
+      w.ns?.remove();
+    });
+    for (const [name, run] of checks) tests(name, () => run(w));
+    tests.run();
+  }
+}

@@ -1,0 +1,37 @@
+/**
+ * A server on the kernel's own stack, run inside a namespace: `node kernelServer.js http|echo PORT`.
+ * `http` answers 200 with as many bytes as the path says (`/bytes/1024`); `echo` sends back what comes.
+ * Prints `ready` when it listens. On SIGTERM it prints one JSON line of what it has served and ends.
+ */
+import { createServer as createHttpServer } from 'node:http';
+import { createServer } from 'node:net';
+
+const [kind, port] = process.argv.slice(2);
+const served = { connections: 0, requests: 0, bytes: 0 };
+
+const http = createHttpServer((request, response) => {
+  const bytes = Number(/^\/bytes\/(\d+)$/.exec(request.url ?? '')?.[1] ?? 'NaN');
+  served.requests++;
+  if (!Number.isInteger(bytes)) {
+    response.writeHead(404, { 'content-length': 0 }).end();
+    return;
+  }
+  served.bytes += bytes;
+  response.writeHead(200, { 'content-length': bytes }).end(Buffer.alloc(bytes, 'x'));
+});
+
+const echo = createServer((socket) => {
+  socket.setNoDelay(true);
+  socket.on('data', (data) => {
+    served.bytes += data.length;
+  });
+  socket.on('error', () => socket.destroy());
+  socket.pipe(socket);
+});
+
+const server = kind === 'http' ? http : echo;
+server.on('connection', () => served.connections++);
+server.listen(Number(port), '192.0.2.1', 1024, () => process.stdout.write('ready\n'));
+process.on('SIGTERM', () => {
+  process.stdout.write(`${JSON.stringify(served)}\n`, () => process.exit(0));
+});
