@@ -8,12 +8,13 @@ import * as mtcp from 'flowring/mtcp';
 import { endpoint, integer, number, readOptions, share, usageError } from './lib/options.mjs';
 import { makePattern, patternAfter, patternStart, wrongBytes } from './lib/pattern.mjs';
 
-const options = readOptions('echo-client --connect IP:PORT [--connections N] [--size BYTES] [--seconds S | --count N]', {
+const options = readOptions('echo-client --connect IP:PORT [--connections N] [--size BYTES] [--seconds S | --count N] [--quiet]', {
   connect: { type: 'string', default: '' },
   connections: { type: 'string', default: '64' },
   size: { type: 'string', default: '64' },
   seconds: { type: 'string' },
   count: { type: 'string' },
+  quiet: { type: 'boolean', default: false },
 });
 const server = endpoint(options.connect, 'connect');
 if (server.address === 0) throw usageError(`--connect ${options.connect}: the server's address is missing`);
@@ -132,9 +133,12 @@ for (let k = 0; k < connections; k++) if (socketOf[k] >= 0 && finishing) fail(k,
 const seconds = Math.max(elapsedMs(), 1) / 1000;
 const [done, bytes] = [counters[mtcp.C_APP_OPERATIONS], counters[mtcp.C_APP_BYTES_VERIFIED]];
 const [wrong, failed] = [counters[mtcp.C_APP_WRONG_BYTES], counters[mtcp.C_APP_FAILED]];
-console.log(
-  `echo-client: worker ${mctx.worker}: ${done} messages of ${size} bytes in ${seconds.toFixed(2)} s (${Math.round(done / seconds)}/s, ` +
-    `${((bytes * 16) / seconds / 1e9).toFixed(3)} Gbit/s both ways), ${bytes} bytes verified, ${wrong} wrong, ${connections} connections, ${failed} failed`,
-);
+const rates = `${Math.round(done / seconds)}/s, ${((bytes * 16) / seconds / 1e9).toFixed(3)} Gbit/s both ways`;
+if (!options.quiet) {
+  console.log(
+    `echo-client: worker ${mctx.worker}: ${done} messages of ${size} bytes in ${seconds.toFixed(2)} s (${rates}), ` +
+      `${bytes} bytes verified, ${wrong} wrong, ${connections} connections, ${failed} failed`,
+  );
+}
 if (wrong > 0 || failed > 0 || (connections > 0 && done === 0)) process.exitCode = 1;
 mtcp.destroyContext(mctx);

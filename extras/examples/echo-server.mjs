@@ -7,9 +7,10 @@
 import * as mtcp from 'flowring/mtcp';
 import { endpoint, integer, readOptions, usageError } from './lib/options.mjs';
 
-const options = readOptions('echo-server [--listen PORT] [--backlog N]', {
+const options = readOptions('echo-server [--listen PORT] [--backlog N] [--quiet]', {
   listen: { type: 'string', default: '7' },
   backlog: { type: 'string', default: '4096' },
+  quiet: { type: 'boolean', default: false },
 });
 
 const mctx = mtcp.createContext();
@@ -66,3 +67,4 @@ if (result === 0) result = mtcp.listen(mctx, listener, integer(options, 'backlog
 if (result < 0) throw usageError(`echo-server: --listen ${options.listen}: ${mtcp.errnoMessage(result)}`);
 mtcp.epollCtl(mctx, ep, mtcp.EPOLL_CTL_ADD, listener, readable);
 mtcp.run(mctx, ep, serve);
+if (!options.quiet) console.log(`echo-server: worker ${mctx.worker} of ${mctx.workers} serves ${mctx.address}, port ${options.listen}`);

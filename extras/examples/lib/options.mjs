@@ -4,7 +4,7 @@ import { parseArgs } from 'node:util';
 import { FlowringError, parseAddress } from 'flowring/mtcp';
 
 export function usageError(text) {
-  return new FlowringError('FLOWRING_USAGE', text);
+  return Object.assign(new FlowringError('FLOWRING_USAGE', text), { exitCode: 2 });
 }
 
 /** Values of the options in `spec`, node:util's form. `usage` is shown with every mistake. */

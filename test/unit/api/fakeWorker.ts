@@ -16,6 +16,7 @@ export interface FakeSocket {
   peerIp: number;
   peerPort: number;
   inbox: number[];
+  eof: boolean;
   outbox: number[];
   room: number;
   extra: number;
@@ -24,6 +25,7 @@ export interface FakeSocket {
   backlog: number;
   accepts: number[];
   down: number;
+  joined: boolean;
 }
 
 /** FIFO list by consumer, in plain arrays: slow and obviously right. */
@@ -119,7 +121,7 @@ export class FakeSockets implements Sockets {
   private levels(s: number): number {
     const f = this.all[s];
     if (f === undefined || !f.open) return 0;
-    return f.extra | (f.inbox.length > 0 || f.accepts.length > 0 ? EPOLLIN : 0) | (f.room > 0 ? EPOLLOUT : 0);
+    return f.extra | (f.inbox.length > 0 || f.eof || f.accepts.length > 0 ? EPOLLIN : 0) | (f.room > 0 ? EPOLLOUT : 0);
   }
 
   /** A connected socket with an empty inbox and `room` bytes of send buffer. */
@@ -151,6 +153,7 @@ export class FakeSockets implements Sockets {
       peerIp: 0,
       peerPort: 0,
       inbox: [],
+      eof: false,
       outbox: [],
       room: 0,
       extra: 0,
@@ -159,6 +162,7 @@ export class FakeSockets implements Sockets {
       backlog: 0,
       accepts: [],
       down: -1,
+      joined: false,
     };
     this.all.push(fresh);
     return this.all.length - 1;
@@ -194,7 +198,7 @@ export class FakeSockets implements Sockets {
   read(s: number, buffer: Uint8Array, offset: number, length: number, peek: boolean): number {
     const f = this.live(s);
     if (f === undefined) return -EBADF;
-    if (f.inbox.length === 0) return -EAGAIN;
+    if (f.inbox.length === 0) return f.eof ? 0 : -EAGAIN;
     const taken = f.inbox.slice(0, length);
     buffer.set(taken, offset);
     if (!peek) f.inbox.splice(0, taken.length);
