@@ -139,7 +139,15 @@ export class SwitchPort implements Port {
     for (let i = 0; i < k; i++) {
       const s = ring.slot(i);
       if (!this.own(words, s)) continue;
-      for (let w = 0; w < DESC_WORDS; w++) desc[d + w] = words[s + w]!;
+      // Plain: for (w < DESC_WORDS) desc[d + w] = words[s + w]; written out 114 ns a frame round trip instead of 122 (2026-11, in one thread).
+      desc[d] = words[s]!;
+      desc[d + 1] = words[s + 1]!;
+      desc[d + 2] = words[s + 2]!;
+      desc[d + 3] = words[s + 3]!;
+      desc[d + 4] = words[s + 4]!;
+      desc[d + 5] = words[s + 5]!;
+      desc[d + 6] = words[s + 6]!;
+      desc[d + 7] = words[s + 7]!;
       d += DESC_WORDS;
     }
     ring.take(k);
