@@ -66,8 +66,10 @@ export function runningProcesses(directory = CONTROL_DIRECTORY): Map<number, str
   return new Map([...found].sort(([a], [b]) => a - b));
 }
 
-/** Reads again while the thread commits; its counters' seqlock is looked at before and after. */
-const TRIES = 200;
+/** A commit takes microseconds, but its thread may be taken off the CPU within it: so many looks at once, then one a millisecond. */
+const TRIES = 50;
+const TRIES_MS = 200;
+const pause = new Int32Array(new SharedArrayBuffer(4));
 
 function readThreadRecord(fd: number, into: Uint8Array, at: number): void {
   const word = new Int32Array(1);
@@ -76,7 +78,9 @@ function readThreadRecord(fd: number, into: Uint8Array, at: number): void {
     readSync(fd, word, 0, 4, seqAt);
     return word[0]!;
   };
-  for (let i = 0; i < TRIES; i++) {
+  // the seqlock of the counters is looked at before and after
+  for (let i = 0; i < TRIES + TRIES_MS; i++) {
+    if (i >= TRIES) Atomics.wait(pause, 0, 0, 1);
     const before = seq();
     readSync(fd, into, at, THREAD_BYTES, at);
     if ((before & 1) === 0 && seq() === before) return;
