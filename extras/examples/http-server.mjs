@@ -99,6 +99,7 @@ function refuse(c, status, request) {
   const fields = ['Content-Type: text/plain', `Content-Length: ${bytes.length}`];
   if (status === 405) fields.push(`Allow: GET, HEAD${options.upload === undefined ? '' : ', PUT'}`);
   const whole = request !== null && (request.bodyBytes === 0 || request.bodyBytes === -1);
+  c.moreComes = !whole;
   const about = { version: request?.version ?? 1, keepAlive: whole && request.keepAlive };
   c.reply(about, { status, fields, file: { bytes }, left: request?.method === 'HEAD' ? 0 : bytes.length });
 }

@@ -24,6 +24,8 @@ export class HttpConnection {
   at = 0;
   left = 0;
   keepAlive = true;
+  /** The peer is sending what nobody will read: the rest of a refused request. */
+  moreComes = false;
   /** No request is answered any more: closed, or waiting for the peer to close. */
   over = false;
   waits = READABLE;
@@ -118,7 +120,7 @@ export class HttpConnection {
   /** Closing with unread bytes would reset the connection under the reply: then the peer closes first. */
   lastWord() {
     const rest = this.unread.length + (this.body?.left ?? 0) + mtcp.socketIoctl(this.mctx, this.s, mtcp.FIONREAD);
-    if (rest === 0) {
+    if (rest === 0 && !this.moreComes) {
       this.end();
       return;
     }

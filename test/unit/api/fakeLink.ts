@@ -65,7 +65,7 @@ export class FakeLink {
     const sink = to.sockets.all[b]!;
     if (sink.open && source.outbox.length > 0) {
       const n = 1 + Math.floor(this.random() * source.outbox.length);
-      to.sockets.arrive(b, ...source.outbox.splice(0, n));
+      to.sockets.receive(b, source.outbox.splice(0, n));
     }
     const ended = !source.open || source.down > SHUT_RD;
     if (ended && source.outbox.length === 0 && !sink.eof && sink.open) to.sockets.set(b, { eof: true }, EPOLLIN | EPOLLRDHUP);

@@ -132,7 +132,12 @@ export class FakeSockets implements Sockets {
   }
 
   arrive(s: number, ...bytes: number[]): void {
-    this.all[s]!.inbox.push(...bytes);
+    this.receive(s, bytes);
+  }
+
+  receive(s: number, bytes: ArrayLike<number>): void {
+    const { inbox } = this.all[s]!;
+    for (let i = 0; i < bytes.length; i++) inbox.push(bytes[i]!);
     this.ready.raise(s, EPOLLIN);
   }
 
@@ -210,7 +215,7 @@ export class FakeSockets implements Sockets {
     if (f === undefined) return -EBADF;
     const n = Math.min(length, f.room);
     if (n === 0 && length > 0) return -EAGAIN;
-    f.outbox.push(...buffer.subarray(offset, offset + n));
+    for (let i = 0; i < n; i++) f.outbox.push(buffer[offset + i]!);
     f.room -= n;
     return n;
   }

@@ -5,7 +5,7 @@ import { FakeLink } from '../api/fakeLink.ts';
 import { FakeWorker } from '../api/fakeWorker.ts';
 import { outcomeOf, runProgram } from './program.ts';
 
-const SEED = Number(process.env['SEED'] ?? Date.now() & 0xffff);
+const SEED = Number(process.env.SEED ?? Date.now() & 0xffff);
 console.log(`SEED=${SEED}`);
 
 async function echo(args: string[], spoil?: (link: FakeLink) => void) {
@@ -43,14 +43,15 @@ test('every byte of every message comes back and is counted', async () => {
 test('one flipped bit is one wrong byte and exit code 1', async () => {
   for (const size of [64, 5000]) {
     const { v, exitCode } = await echo(['--connections', '2', '--size', String(size), '--count', '10'], (link) => {
-      const { arrive } = link.client.sockets;
+      const { receive } = link.client.sockets;
       let flipped = false;
-      link.client.sockets.arrive = (s, ...bytes) => {
+      link.client.sockets.receive = (s, got) => {
+        const bytes = Array.from(got);
         if (!flipped && bytes.length > 10) {
           bytes[7]! ^= 4;
           flipped = true;
         }
-        arrive.call(link.client.sockets, s, ...bytes);
+        receive.call(link.client.sockets, s, bytes);
       };
     });
     assert.is(v[C_APP_WRONG_BYTES], 1);
