@@ -1,0 +1,75 @@
+/**
+ * Payload on its way from frames to chunks: one copy list a breath, and the frames that go home once it has run.
+ * Who reads a chunk in the same breath flushes first.
+ */
+import { C_RX_BYTES_COPIED } from '../rings/counters.ts';
+import { COPY_TO_ARENA, COPY_WORDS, NATIVE_COPY_MIN } from './env.ts';
+import type { StackEnv } from './env.ts';
+
+const ENTRIES = 1024;
+export const MOVES_WORDS = ENTRIES * COPY_WORDS;
+
+export class Moves {
+  private readonly env: StackEnv;
+  private readonly at: number;
+  private readonly words: Int32Array;
+  private readonly arena8: Uint8Array;
+  private readonly frame8: Uint8Array;
+  private readonly frame32: Int32Array;
+  private readonly counted: Float64Array;
+  /** Heads of frames (trains) that go home after the copies. */
+  private readonly late: Int32Array;
+  private lateCount = 0;
+  entries = 0;
+
+  constructor(env: StackEnv) {
+    this.env = env;
+    this.at = env.arena.take(MOVES_WORDS);
+    this.words = env.arena.i32;
+    this.arena8 = env.arena.u8;
+    this.frame8 = env.port.frames.u8;
+    this.frame32 = env.port.frames.i32;
+    this.counted = env.counters.v;
+    this.late = new Int32Array(ENTRIES);
+  }
+
+  // hot: per packet
+  /** Copies `n` bytes from packet memory byte `src` to arena byte `dst`, now or at the flush. */
+  add(dst: number, src: number, n: number): void {
+    this.counted[C_RX_BYTES_COPIED] += n;
+    if (n > NATIVE_COPY_MIN) {
+      if (this.entries === ENTRIES) this.flush();
+      const e = this.at + this.entries++ * COPY_WORDS;
+      const words = this.words;
+      words[e] = dst;
+      words[e + 1] = src;
+      words[e + 2] = n;
+      words[e + 3] = COPY_TO_ARENA << 16;
+      return;
+    }
+    let i = 0;
+    if (((dst | src) & 3) === 0) {
+      const whole = n & ~3;
+      for (; i < whole; i += 4) this.words[(dst + i) >> 2] = this.frame32[(src + i) >> 2];
+    }
+    for (; i < n; i++) this.arena8[dst + i] = this.frame8[src + i];
+  }
+
+  // hot: per packet
+  /** Frame (train) `f` is done with once the list has run. */
+  release(f: number): void {
+    if (this.lateCount === ENTRIES) this.flush();
+    this.late[this.lateCount++] = f;
+  }
+
+  // hot: per burst
+  flush(): void {
+    if (this.entries > 0) {
+      this.env.bursts.copy(this.at, this.entries);
+      this.entries = 0;
+    }
+    const n = this.lateCount;
+    for (let i = 0; i < n; i++) this.env.port.freeTrain(this.late[i]);
+    this.lateCount = 0;
+  }
+}

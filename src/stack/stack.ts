@@ -1,0 +1,222 @@
+/**
+ * One core's stack, and its breath.
+ *
+ *   begin:  pull descriptors from the rx ring and the other workers' redirect rings · check them · one inspect burst ·
+ *           TCP and ICMP take their segments · neighbours that resolved release what waited · timers fire
+ *   (the application runs)
+ *   end:    what it did not read moves to chunks, frames go home · output says what there is to say · one emit burst ·
+ *           descriptors stand in the tx ring; the driver publishes and rings
+ */
+import { C_DROP, C_RX_BURSTS, C_RX_BYTES, C_RX_DELIVERED, C_RX_PACKETS, C_TRAINS_RX } from '../rings/counters.ts';
+import { DROP_BAD_DESCRIPTOR, DROP_FRAGMENT, DROP_NO_LISTENER, DROP_NONE, DROP_UNKNOWN_PROTOCOL } from '../rings/drops.ts';
+import { frameValid } from '../rings/frameTable.ts';
+import {
+  D_DATA, D_FLAGS_GSO, D_FRAME, D_HASH, D_REGION_GEN, D_TOTAL, DESC_WORDS, F_BAD, F_CSUM_OK, F_FRAGMENT, F_ICMP, F_IPCSUM_OK, F_PARSED,
+  F_TCP, F_TRAIN, F_UDP, OWNER_WORKER, TRAIN_LINKS_MAX,
+} from '../rings/layout.ts';
+import type { RingConsumer } from '../rings/spsc.ts';
+import type { StackEnv } from './env.ts';
+import { createIcmp } from './icmp.ts';
+import { createNeighbor } from './neighbor.ts';
+import type { Sockets, Stack } from './sockets.ts';
+import { createAcceptQueues } from './tcp/accept.ts';
+import { TcpSockets } from './tcp/calls.ts';
+import { createCongestion } from './tcp/congestion.ts';
+import { createHandshake } from './tcp/handshake.ts';
+import { createTcpInput } from './tcp/input.ts';
+import { Machine } from './tcp/machine.ts';
+import { createOutput } from './tcp/output.ts';
+import { createReassembly } from './tcp/reassembly.ts';
+import { createReceiveBuffer } from './tcp/receiveBuffer.ts';
+import { createReset } from './tcp/reset.ts';
+import { createRtoEstimator } from './tcp/rto.ts';
+import { createSendBuffer } from './tcp/sendBuffer.ts';
+import { createTimers } from './tcp/timers.ts';
+import { UserCopy } from './tcp/userCopy.ts';
+import { Transmit } from './transmit.ts';
+
+const CHECKED = F_PARSED | F_CSUM_OK | F_IPCSUM_OK;
+
+/** Makes a stack. Throws RangeError when the arena is smaller than arenaBytes(config). */
+export function createStack(env: StackEnv): Stack {
+  const { port, config, bursts } = env;
+  const frames = port.frames;
+  const counted = env.counters.v;
+  const neighbor = createNeighbor(env);
+  const transmit = new Transmit(env, neighbor);
+  const m = new Machine(env, transmit, neighbor);
+  const user = new UserCopy(env);
+  const receive = createReceiveBuffer(m, user);
+  const send = createSendBuffer(m, user);
+  const reassembly = createReassembly(m, receive);
+  const congestion = createCongestion(m);
+  const rto = createRtoEstimator(m);
+  const reset = createReset(m);
+  const queues = createAcceptQueues(m, reset);
+  const handshake = createHandshake(m, reset, queues, congestion, rto);
+  const output = createOutput(m, send, congestion);
+  const timers = createTimers(m, congestion, rto);
+  const tcp = createTcpInput(m, { handshake, queues, reset, receive, reassembly, send, congestion, rto });
+  const icmp = createIcmp(env, transmit);
+  const sockets = new TcpSockets(m, { handshake, queues, reset, receive, send, output });
+  const pullAt = env.arena.take(config.burst * DESC_WORDS);
+  const words = env.arena.i32;
+  const mine = OWNER_WORKER + env.worker;
+  const coalesce = config.coalesce ? 1 : 0;
+  let epochSeen = env.host.epoch();
+  let pulled = 0;
+  /** All pulled descriptors are parsed and vouched for. */
+  let vouched = true;
+
+  function drop(reason: number): void {
+    counted[C_RX_PACKETS]++;
+    counted[C_DROP + reason]++;
+  }
+
+  // hot: per packet
+  /** Whether the descriptor copied to word `d` may be believed; its frames become ours. A frame that is not ours to touch is left alone. */
+  function claim(d: number): boolean {
+    const f = words[d + D_FRAME];
+    const data = words[d + D_DATA];
+    if (!frameValid(frames, f, words[d + D_REGION_GEN] & 0xffff)) {
+      drop(DROP_BAD_DESCRIPTOR);
+      return false;
+    }
+    frames.owner[f] = mine;
+    const inFrame = (data >>> 16) + (data & 0xffff);
+    if (inFrame > frames.frameBytes || (data & 0xffff) < 14) {
+      frames.next[f] = -1;
+      port.freeFrame(f);
+      drop(DROP_BAD_DESCRIPTOR);
+      return false;
+    }
+    if ((words[d + D_FLAGS_GSO] & F_TRAIN) === 0) {
+      frames.next[f] = -1;
+      return true;
+    }
+    return claimTrain(d, f, data & 0xffff);
+  }
+
+  // hot: per packet
+  function claimTrain(d: number, f: number, linear: number): boolean {
+    let bytes = linear;
+    let links = 1;
+    let last = f;
+    let sound = true;
+    for (let g = frames.next[f]; g !== -1; g = frames.next[g]) {
+      if (g < 0 || g >= frames.frames || ++links > TRAIN_LINKS_MAX || frames.length[g] <= 0 || frames.length[g] > frames.frameBytes) {
+        // Beyond this link nothing can be trusted: what is before it goes home.
+        frames.next[last] = -1;
+        sound = false;
+        break;
+      }
+      frames.owner[g] = mine;
+      bytes += frames.length[g];
+      last = g;
+    }
+    if (sound && bytes === words[d + D_TOTAL]) return true;
+    port.freeTrain(f);
+    drop(DROP_BAD_DESCRIPTOR);
+    return false;
+  }
+
+  // hot: per burst
+  function pull(ring: RingConsumer): void {
+    let n = ring.ready();
+    if (n > config.burst - pulled) n = config.burst - pulled;
+    for (let i = 0; i < n; i++) {
+      const s = ring.slot(i);
+      const d = pullAt + pulled * DESC_WORDS;
+      for (let k = 0; k < DESC_WORDS; k++) words[d + k] = ring.words[s + k];
+      if (!claim(d)) continue;
+      if ((words[d + D_FLAGS_GSO] & CHECKED) !== CHECKED) vouched = false;
+      pulled++;
+    }
+    if (n > 0) ring.take(n);
+  }
+
+  // hot: per packet
+  function dispatch(d: number): void {
+    const flags = words[d + D_FLAGS_GSO];
+    counted[C_RX_PACKETS]++;
+    counted[C_RX_BYTES] += words[d + D_TOTAL];
+    if ((flags & F_TRAIN) !== 0) counted[C_TRAINS_RX]++;
+    let reason = DROP_NONE;
+    if ((flags & F_BAD) !== 0) {
+      reason = words[d + D_HASH];
+      port.freeTrain(words[d + D_FRAME]);
+    } else if ((flags & (F_TCP | F_FRAGMENT)) === F_TCP) {
+      reason = tcp.input(d);
+    } else if ((flags & (F_ICMP | F_FRAGMENT)) === F_ICMP) {
+      reason = icmp.input(d);
+      port.freeTrain(words[d + D_FRAME]);
+    } else {
+      reason = (flags & F_FRAGMENT) !== 0 ? DROP_FRAGMENT : (flags & F_UDP) !== 0 ? DROP_NO_LISTENER : DROP_UNKNOWN_PROTOCOL;
+      port.freeTrain(words[d + D_FRAME]);
+    }
+    if (reason === DROP_NONE) counted[C_RX_DELIVERED]++;
+    else counted[C_DROP + reason]++;
+  }
+
+  // hot: per burst
+  function begin(): number {
+    pulled = 0;
+    vouched = true;
+    for (let w = 0; w < port.redirectIn.length; w++) {
+      const ring = port.redirectIn[w];
+      if (ring !== null) pull(ring);
+    }
+    pull(port.rx);
+    let n = pulled;
+    if (n > 0) {
+      counted[C_RX_BURSTS]++;
+      if (!vouched) n = bursts.inspect(pullAt, n, coalesce);
+      for (let i = 0; i < n; i++) dispatch(pullAt + i * DESC_WORDS);
+    }
+    const epoch = env.host.epoch();
+    if (epoch !== epochSeen) {
+      epochSeen = epoch;
+      if (m.parkHead >= 0) m.unpark();
+    }
+    neighbor.poll(transmit.emitWaiting);
+    if (m.starveHead >= 0) sockets.feedStarved();
+    return pulled + timers.run();
+  }
+
+  // hot: per burst
+  function end(): number {
+    receive.settleAll();
+    output.run();
+    transmit.flush();
+    return transmit.takeSent();
+  }
+
+  function pending(): boolean {
+    if (port.rx.readyNow() > 0) return true;
+    for (let w = 0; w < port.redirectIn.length; w++) {
+      const ring = port.redirectIn[w];
+      if (ring !== null && ring.readyNow() > 0) return true;
+    }
+    // Output that waits for credit is woken by the grant ring's bell; one that waits for ring room must look again.
+    return m.outHead >= 0 && (port.credit(1) > 0 || transmit.ringFull());
+  }
+
+  function destroy(): void {
+    receive.settleAll();
+    sockets.destroy();
+    transmit.flush();
+    neighbor.clear();
+    port.returnCredit();
+  }
+
+  return {
+    sockets: sockets as Sockets,
+    begin,
+    end,
+    pending,
+    nextDeadlineMs: () => m.wheel.nextMs(env.clock[1]),
+    drain: () => sockets.drain(),
+    drained: () => m.live === 0,
+    destroy,
+  };
+}

@@ -1,0 +1,428 @@
+/**
+ * The socket calls of sockets.ts over TCP. They run between the two halves of a breath: what they ask for is said when the
+ * breath ends. No call throws; a wrong id is -EBADF.
+ */
+import { C_TCP_BYTES_OUT } from '../../rings/counters.ts';
+import { STEER_TCP } from '../../rings/steering.ts';
+import {
+  EADDRINUSE, EADDRNOTAVAIL, EAGAIN, EALREADY, EBADF, ECONNABORTED, EINPROGRESS, EINVAL, EISCONN, ENETUNREACH, ENOTCONN, EOPNOTSUPP, EPIPE, EPOLLHUP, EPOLLIN,
+  EPOLLOUT, EPOLLRDHUP, SHUT_RD, SHUT_RDWR, SHUT_WR,
+} from '../sockets.ts';
+import type { ReadyList, Sockets } from '../sockets.ts';
+import type { AcceptQueues } from './accept.ts';
+import type { Handshake } from './handshake.ts';
+import { halfSip } from './isn.ts';
+import type { Machine } from './machine.ts';
+import type { Output } from './output.ts';
+import type { ReceiveBuffer } from './receiveBuffer.ts';
+import type { Reset } from './reset.ts';
+import type { SendBuffer } from './sendBuffer.ts';
+import { CAN_SEND, CLOSE_WAIT, CLOSED, ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, LAST_ACK, LISTEN, SYN_RCVD, SYN_SENT, TIME_WAIT } from './states.ts';
+import { T_BOUND, T_CLAIMED, T_DEAD, T_EOF, T_FIN, T_FULL, T_NODELAY, T_OPEN, T_RDSHUT, T_USED } from './tcb.ts';
+
+/** Local ports of connections that did not bind: Linux's range. */
+const EPHEMERAL_FIRST = 32768;
+const EPHEMERAL_COUNT = 28232;
+const BACKLOG_MAX = 65535;
+
+export interface CallParts {
+  handshake: Handshake;
+  queues: AcceptQueues;
+  reset: Reset;
+  receive: ReceiveBuffer;
+  send: SendBuffer;
+  output: Output;
+}
+
+export class TcpSockets implements Sockets {
+  readonly ready: ReadyList;
+  private readonly m: Machine;
+  private readonly parts: CallParts;
+  private readonly stateOf: Int32Array;
+  private readonly flags: Int32Array;
+  private readonly rbLen: Int32Array;
+  private readonly pfLen: Int32Array;
+  private readonly sbLen: Int32Array;
+  private readonly errorOf: Int32Array;
+  private readonly portKey0: number;
+  private readonly portKey1: number;
+
+  constructor(m: Machine, parts: CallParts) {
+    this.m = m;
+    this.parts = parts;
+    this.ready = m.ready;
+    this.stateOf = m.tcb.state;
+    this.flags = m.tcb.flags;
+    this.rbLen = m.tcb.rbLen;
+    this.pfLen = m.tcb.pfLen;
+    this.sbLen = m.tcb.sbLen;
+    this.errorOf = m.tcb.error;
+    this.portKey0 = m.env.random() | 0;
+    this.portKey1 = m.env.random() | 0;
+  }
+
+  // hot: per packet
+  private isOpen(s: number): boolean {
+    return s >= 0 && s < this.flags.length && (this.flags[s] & T_OPEN) !== 0;
+  }
+
+  open(): number {
+    const s = this.m.alloc();
+    if (s >= 0) this.flags[s] |= T_OPEN | (this.m.config.nagle ? 0 : T_NODELAY);
+    return s;
+  }
+
+  bind(s: number, ip: number, port: number): number {
+    if (!this.isOpen(s)) return -EBADF;
+    if (this.stateOf[s] !== CLOSED || (this.flags[s] & (T_BOUND | T_USED)) !== 0 || port < 0 || port > 65535) return -EINVAL;
+    if (ip !== 0 && ip !== this.m.env.host.address()) return -EADDRNOTAVAIL;
+    if (port !== 0) {
+      if (this.m.boundTo[port] > 0) return -EADDRINUSE;
+      this.m.boundTo[port]++;
+      this.flags[s] |= T_BOUND;
+    }
+    this.m.tcb.localIp[s] = ip | 0;
+    this.m.tcb.ports[s] = port;
+    return 0;
+  }
+
+  listen(s: number, backlog: number): number {
+    if (!this.isOpen(s)) return -EBADF;
+    const t = this.m.tcb;
+    const most = backlog < 1 ? 1 : backlog > BACKLOG_MAX ? BACKLOG_MAX : backlog | 0;
+    if (this.stateOf[s] === LISTEN) {
+      t.backlog[s] = most;
+      return 0;
+    }
+    if (this.stateOf[s] !== CLOSED || (this.flags[s] & T_USED) !== 0) return -EINVAL;
+    let port = t.ports[s];
+    if (port === 0) {
+      port = this.freePort();
+      if (port === 0) return -EADDRINUSE;
+      this.m.boundTo[port]++;
+      this.flags[s] |= T_BOUND;
+      t.ports[s] = port;
+    }
+    if (this.m.listenerOf[port] !== 0) return -EADDRINUSE;
+    t.backlog[s] = most;
+    this.m.listenerOf[port] = s + 1;
+    this.m.env.steering.serve(STEER_TCP, port, this.m.env.worker, true);
+    this.flags[s] |= T_CLAIMED;
+    this.m.enter(s, LISTEN);
+    return 0;
+  }
+
+  /** A port nobody here uses, for listen() without bind(). */
+  private freePort(): number {
+    const start = (this.m.env.random() >>> 1) % EPHEMERAL_COUNT;
+    for (let i = 0; i < EPHEMERAL_COUNT; i++) {
+      const port = EPHEMERAL_FIRST + ((start + i) % EPHEMERAL_COUNT);
+      if (this.m.boundTo[port] === 0 && !this.m.env.steering.served(STEER_TCP, port)) return port;
+    }
+    return 0;
+  }
+
+  accept(s: number): number {
+    if (!this.isOpen(s)) return -EBADF;
+    if (this.stateOf[s] !== LISTEN) return -EINVAL;
+    return this.parts.queues.take(s);
+  }
+
+  connect(s: number, ip: number, port: number): number {
+    if (!this.isOpen(s)) return -EBADF;
+    const state = this.stateOf[s];
+    if (state === SYN_SENT || state === SYN_RCVD) return -EALREADY;
+    if (state === LISTEN) return -EOPNOTSUPP;
+    if (state !== CLOSED || (this.flags[s] & T_USED) !== 0) return -EISCONN;
+    if (port < 1 || port > 65535 || ip === 0) return -EADDRNOTAVAIL;
+    const { host } = this.m.env;
+    if (this.m.draining || host.nextHop(ip) === 0) return -ENETUNREACH;
+    // Broadcast and multicast are no peers, and a connection to ourselves would never leave the stack.
+    if (ip >>> 28 >= 14 || ip === host.address()) return -ENETUNREACH;
+    const local = this.m.tcb.localIp[s] !== 0 ? this.m.tcb.localIp[s] : host.address();
+    return (this.flags[s] & T_BOUND) !== 0 ? this.connectBound(s, local, ip, port) : this.connectAny(s, local, ip, port);
+  }
+
+  /** The bound port may belong elsewhere by hash: then this worker claims it in the steering table. */
+  private connectBound(s: number, local: number, ip: number, port: number): number {
+    const { steering, worker } = this.m.env;
+    const localPort = this.m.tcb.ports[s] & 0xffff;
+    if (!this.home(local, ip, port, localPort)) {
+      if (steering.served(STEER_TCP, localPort)) return -EADDRNOTAVAIL;
+      steering.serve(STEER_TCP, localPort, worker, true);
+      if (!this.home(local, ip, port, localPort)) {
+        steering.serve(STEER_TCP, localPort, worker, false);
+        return -EADDRNOTAVAIL;
+      }
+      this.flags[s] |= T_CLAIMED;
+    }
+    return this.begin(s, local, ip, port, localPort) ? -EINPROGRESS : -EADDRNOTAVAIL;
+  }
+
+  /**
+   * RFC 6056 algorithm 3: a keyed hash of the destination plus a random start; then the first port from there whose
+   * 4-tuple is free and whose hash comes home to this worker.
+   */
+  private connectAny(s: number, local: number, ip: number, port: number): number {
+    const offset = (halfSip(this.portKey0, this.portKey1, ip, local, port, 2, 4) ^ this.m.env.random()) >>> 1;
+    for (let i = 0; i < EPHEMERAL_COUNT; i++) {
+      const localPort = EPHEMERAL_FIRST + ((offset + i) % EPHEMERAL_COUNT);
+      if (this.m.boundTo[localPort] !== 0 || !this.home(local, ip, port, localPort)) continue;
+      if (this.begin(s, local, ip, port, localPort)) return -EINPROGRESS;
+    }
+    return -EADDRNOTAVAIL;
+  }
+
+  private home(local: number, ip: number, port: number, localPort: number): boolean {
+    const { steering, flowHash, worker } = this.m.env;
+    return steering.owner(STEER_TCP, flowHash(ip, local, port, localPort), localPort) === worker;
+  }
+
+  /** Opens unless the 4-tuple is taken (TIME_WAIT counts). */
+  private begin(s: number, local: number, ip: number, port: number, localPort: number): boolean {
+    const ports = (port << 16) | localPort;
+    const hash = this.m.flows.hash(ip, local, ports);
+    if (this.m.flows.find(ip, local, ports, hash) >= 0) return false;
+    this.parts.handshake.connect(s, local, ip, ports, hash);
+    return true;
+  }
+
+  // hot: per packet
+  read(s: number, buffer: Uint8Array, offset: number, length: number, peek: boolean): number {
+    if (!this.isOpen(s)) return -EBADF;
+    const have = this.rbLen[s] + this.pfLen[s];
+    if (have === 0) return this.nothingToRead(s);
+    const room = buffer.length - offset;
+    const want = length < room ? length : room;
+    if (want <= 0) return 0;
+    const n = this.parts.receive.read(s, buffer, offset, want, peek);
+    if (!peek && this.stateOf[s] !== CLOSED && this.parts.output.windowOpened(s)) this.m.ackNow(s);
+    return n;
+  }
+
+  private nothingToRead(s: number): number {
+    const error = this.errorOf[s];
+    if (error !== 0) {
+      this.errorOf[s] = 0;
+      return -error;
+    }
+    if ((this.flags[s] & (T_EOF | T_RDSHUT)) !== 0) return 0;
+    const state = this.stateOf[s];
+    if (state === CLOSED && (this.flags[s] & T_USED) !== 0) return 0;
+    return state === CLOSED || state === LISTEN ? -ENOTCONN : -EAGAIN;
+  }
+
+  // hot: per packet
+  write(s: number, buffer: Uint8Array, offset: number, length: number): number {
+    if (!this.isOpen(s)) return -EBADF;
+    if (((1 << this.stateOf[s]) & CAN_SEND) === 0 || (this.flags[s] & T_FIN) !== 0) return this.cannotWrite(s);
+    if (this.errorOf[s] !== 0) return this.cannotWrite(s);
+    const given = buffer.length - offset;
+    if (length > given) length = given;
+    if (length <= 0) return 0;
+    const room = this.m.config.sndbuf - this.sbLen[s];
+    const want = length < room ? length : room;
+    const n = want > 0 ? this.parts.send.write(s, buffer, offset, want) : 0;
+    if (n < length) {
+      this.flags[s] |= T_FULL;
+      // Nothing of this connection is out whose ACK could wake it: the chunk pool must.
+      if (n < want) this.m.starve(s);
+      if (n === 0) return -EAGAIN;
+    }
+    this.m.counted[C_TCP_BYTES_OUT] += n;
+    this.m.wantOutput(s);
+    return n;
+  }
+
+  private cannotWrite(s: number): number {
+    const error = this.errorOf[s];
+    if (error !== 0) {
+      this.errorOf[s] = 0;
+      return -error;
+    }
+    const state = this.stateOf[s];
+    if (state === SYN_SENT || state === SYN_RCVD) return -EAGAIN;
+    return (this.flags[s] & T_USED) !== 0 ? -EPIPE : -ENOTCONN;
+  }
+
+  close(s: number): number {
+    if (!this.isOpen(s)) return -EBADF;
+    const state = this.stateOf[s];
+    if (state === LISTEN) return this.closeListener(s);
+    const unread = this.rbLen[s] + this.pfLen[s] > 0;
+    this.letGo(s);
+    if (state === CLOSED || state === SYN_SENT) {
+      this.m.free(s);
+    } else if (unread && state !== TIME_WAIT) {
+      // RFC 1122 section 4.2.2.13: the peer must learn that data was lost.
+      this.parts.reset.cut(s);
+      this.m.free(s);
+    } else if (state === TIME_WAIT) {
+      this.m.purgeReceive(s);
+    } else {
+      this.sayFin(s);
+      if (this.stateOf[s] === FIN_WAIT_2) this.orphan(s);
+    }
+    return 0;
+  }
+
+  /** The id is the application's no more. */
+  private letGo(s: number): void {
+    this.flags[s] &= ~T_OPEN;
+    this.m.tcb.edges[s] = 0;
+  }
+
+  private orphan(s: number): void {
+    const t = this.m.tcb;
+    t.lifeAt[s] = this.m.deadline(this.m.config.finWait2Ms);
+    this.m.wheel.arm(s, t.lifeAt[s]);
+  }
+
+  private closeListener(s: number): number {
+    this.stopListening(s);
+    this.letGo(s);
+    this.m.free(s);
+    return 0;
+  }
+
+  private stopListening(s: number): void {
+    this.m.listenerOf[this.m.tcb.ports[s] & 0xffff] = 0;
+    this.parts.queues.abandon(s);
+  }
+
+  /** A FIN after what is queued (RFC 9293 section 3.10.4), by state; nothing where one was said already. */
+  private sayFin(s: number): void {
+    const state = this.stateOf[s];
+    if ((this.flags[s] & T_FIN) !== 0) return;
+    if (state === ESTABLISHED || state === SYN_RCVD) this.m.enter(s, FIN_WAIT_1);
+    else if (state === CLOSE_WAIT) this.m.enter(s, LAST_ACK);
+    else return;
+    this.flags[s] |= T_FIN;
+    this.m.wantOutput(s);
+  }
+
+  abort(s: number): number {
+    if (!this.isOpen(s)) return -EBADF;
+    const state = this.stateOf[s];
+    if (state === LISTEN) return this.closeListener(s);
+    this.letGo(s);
+    if (state !== CLOSED && state !== SYN_SENT && state !== TIME_WAIT) this.parts.reset.cut(s);
+    this.m.free(s);
+    return 0;
+  }
+
+  shutdown(s: number, how: number): number {
+    if (!this.isOpen(s)) return -EBADF;
+    if (how !== SHUT_RD && how !== SHUT_WR && how !== SHUT_RDWR) return -EINVAL;
+    const state = this.stateOf[s];
+    if (state === CLOSED || state === LISTEN || state === SYN_SENT) return -ENOTCONN;
+    if (how !== SHUT_WR) {
+      this.flags[s] |= T_RDSHUT;
+      this.m.notify(s, EPOLLIN | EPOLLRDHUP);
+    }
+    if (how !== SHUT_RD) {
+      this.sayFin(s);
+      if ((this.flags[s] & T_EOF) !== 0) this.m.notify(s, EPOLLHUP);
+    }
+    return 0;
+  }
+
+  readable(s: number): number {
+    return this.isOpen(s) ? this.rbLen[s] + this.pfLen[s] : 0;
+  }
+
+  writable(s: number): number {
+    if (!this.isOpen(s) || ((1 << this.stateOf[s]) & CAN_SEND) === 0 || (this.flags[s] & T_FIN) !== 0) return 0;
+    const room = this.m.config.sndbuf - this.sbLen[s];
+    return room > 0 ? room : 0;
+  }
+
+  takeError(s: number): number {
+    if (!this.isOpen(s)) return 0;
+    const error = this.errorOf[s];
+    this.errorOf[s] = 0;
+    return error;
+  }
+
+  state(s: number): number {
+    return s >= 0 && s < this.stateOf.length ? this.stateOf[s] : CLOSED;
+  }
+
+  localAddress(s: number): number {
+    return this.isOpen(s) ? this.m.tcb.localIp[s] : 0;
+  }
+
+  localPort(s: number): number {
+    return this.isOpen(s) ? this.m.tcb.ports[s] & 0xffff : 0;
+  }
+
+  remoteAddress(s: number): number {
+    return this.isOpen(s) ? this.m.tcb.remoteIp[s] : 0;
+  }
+
+  remotePort(s: number): number {
+    return this.isOpen(s) ? this.m.tcb.ports[s] >>> 16 : 0;
+  }
+
+  setNoDelay(s: number, on: boolean): void {
+    if (!this.isOpen(s)) return;
+    if (on) {
+      this.flags[s] |= T_NODELAY;
+      if (this.sbLen[s] > 0) this.m.wantOutput(s);
+    } else {
+      this.flags[s] &= ~T_NODELAY;
+    }
+  }
+
+  noDelay(s: number): boolean {
+    return this.isOpen(s) && (this.flags[s] & T_NODELAY) !== 0;
+  }
+
+  inUse(): number {
+    return this.m.inUse;
+  }
+
+  /** Writers that found no chunk may try again. */
+  feedStarved(): void {
+    while (this.m.starveHead >= 0 && this.m.chunks.plenty()) {
+      const s = this.m.takeStarved();
+      if (s < 0) return;
+      this.flags[s] &= ~T_FULL;
+      this.m.notify(s, EPOLLOUT);
+    }
+  }
+
+  /** Listeners stop, connections get a FIN; what nobody closes by itself is treated as an orphan. */
+  drain(): void {
+    this.m.draining = true;
+    for (let s = 0; s < this.stateOf.length; s++) {
+      const state = this.stateOf[s];
+      if (state === CLOSED || (this.flags[s] & T_DEAD) !== 0) continue;
+      if (state === LISTEN) {
+        this.stopListening(s);
+        this.m.env.steering.serve(STEER_TCP, this.m.tcb.ports[s] & 0xffff, this.m.env.worker, false);
+        this.flags[s] &= ~T_CLAIMED;
+        this.m.enter(s, CLOSED);
+      } else if (state === SYN_SENT) {
+        this.m.terminate(s, ECONNABORTED);
+      } else {
+        this.sayFin(s);
+        if (this.m.tcb.lifeAt[s] === 0) this.orphan(s);
+      }
+    }
+  }
+
+  /** RST for everything that lives, all columns back. */
+  destroy(): void {
+    for (let s = 0; s < this.stateOf.length; s++) {
+      const state = this.stateOf[s];
+      if (state === CLOSED) {
+        if ((this.flags[s] & T_OPEN) !== 0) this.m.free(s);
+        continue;
+      }
+      if (state === LISTEN) this.m.listenerOf[this.m.tcb.ports[s] & 0xffff] = 0;
+      else if (state !== SYN_SENT && state !== TIME_WAIT) this.parts.reset.cut(s);
+      this.m.free(s);
+    }
+  }
+}

@@ -1,0 +1,438 @@
+/**
+ * What every part of TCP shares: the columns, the pools, the lists, and the few operations that move a connection as a
+ * whole: `enter` a state, ask for output, tell the application, arm a timer, fail, free.
+ */
+import type { Counters } from '../../rings/counters.ts';
+import {
+  C_TCP_ATTEMPT_FAILS, C_TCP_CHALLENGE_ACKS, C_TCP_CURR_ESTAB, C_TCP_ESTAB_RESETS,
+} from '../../rings/counters.ts';
+import { STEER_TCP } from '../../rings/steering.ts';
+import { ChunkPool } from '../chunkPool.ts';
+import type { StackConfig, StackEnv } from '../env.ts';
+import { FlowTable } from '../flowTable.ts';
+import { Moves } from '../moves.ts';
+import type { Neighbor } from '../neighbor.ts';
+import { Ready } from '../readyList.ts';
+import { EMFILE, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP } from '../sockets.ts';
+import type { Transmit } from '../transmit.ts';
+import { IsnGenerator } from './isn.ts';
+import { CLOSED, EDGES, ESTABLISHED, CLOSE_WAIT, GONE, STATE_NAME, SYN_RCVD, SYN_SENT, TIME_WAIT } from './states.ts';
+import {
+  ON_OUTPUT, ON_PARKED, ON_STARVED, T_BOUND, T_CLAIMED, T_DEAD, T_FRAMES, T_HALF_OPEN, T_HASHED, T_OPEN, T_QUEUED, T_TS, T_USED, Tcb,
+} from './tcb.ts';
+import { Wheel } from './wheel.ts';
+
+/** Words of the table of listeners and of bound ports: one a port. */
+export const PORT_TABLE_WORDS = 2 * 65536;
+
+const ESTAB = (1 << ESTABLISHED) | (1 << CLOSE_WAIT);
+/** Out-of-window replies of one connection are this far apart (RFC 5961 section 7, Linux's figure). */
+const CHALLENGE_GAP_MS = 500;
+/** And all connections together send about this many challenge ACKs a second, randomised so that it cannot be counted. */
+const CHALLENGES_PER_SECOND = 1000;
+
+let checks = false;
+
+/** Checks every state change against EDGES: tests turn it on. */
+export function setStateChecks(on: boolean): void {
+  checks = on;
+}
+
+export class Machine {
+  readonly env: StackEnv;
+  readonly config: StackConfig;
+  readonly counters: Counters;
+  readonly counted: Float64Array;
+  readonly clock: Int32Array;
+  readonly tcb: Tcb;
+  readonly chunks: ChunkPool;
+  readonly wheel: Wheel;
+  readonly flows: FlowTable;
+  readonly ready: Ready;
+  readonly moves: Moves;
+  readonly transmit: Transmit;
+  readonly neighbor: Neighbor;
+  readonly isn: IsnGenerator;
+  /** Listening socket of each local port, id + 1. */
+  readonly listenerOf: Int32Array;
+  /** Sockets bound to each local port by bind() or listen(). */
+  readonly boundTo: Int32Array;
+  /** Payload of this breath that still stands in frames, per frame (the head of its train): see receiveBuffer.ts. */
+  readonly pfNext: Int32Array;
+  readonly pfAt: Int32Array;
+  readonly pfSize: Int32Array;
+  readonly pfFirst: Int32Array;
+  readonly pfSkip: Int32Array;
+  /** Connections with frames this breath. */
+  readonly framesOf: Int32Array;
+  framesCount = 0;
+  outHead = -1;
+  outTail = -1;
+  parkHead = -1;
+  starveHead = -1;
+  inUse = 0;
+  /** Connections between opening and TIME_WAIT. */
+  live = 0;
+  draining = false;
+  private readonly state: Int32Array;
+  private readonly flags: Int32Array;
+  private readonly onList: Int32Array;
+  private readonly outNext: Int32Array;
+  private freeTop = 0;
+  private challengeSecond = 0;
+  private challengeBudget = 0;
+
+  constructor(env: StackEnv, transmit: Transmit, neighbor: Neighbor) {
+    const config = env.config;
+    this.env = env;
+    this.config = config;
+    this.counters = env.counters;
+    this.counted = env.counters.v;
+    this.clock = env.clock;
+    this.tcb = new Tcb(env.arena, config.maxConnections);
+    this.chunks = new ChunkPool(env.arena, config.chunks, config.chunkBytes);
+    this.wheel = new Wheel(env.arena, this.tcb, env.clock[1]);
+    this.flows = new FlowTable(env.arena, this.tcb, env.random() | 0, env.random() | 0);
+    this.ready = new Ready(this.tcb, (c) => this.reap(c));
+    this.moves = new Moves(env);
+    this.transmit = transmit;
+    this.neighbor = neighbor;
+    this.isn = new IsnGenerator(env.random, env.clock[0]);
+    this.listenerOf = new Int32Array(env.arena.memory, env.arena.take(65536) * 4, 65536).fill(0);
+    this.boundTo = new Int32Array(env.arena.memory, env.arena.take(65536) * 4, 65536).fill(0);
+    const frames = env.port.frames.frames;
+    this.pfNext = new Int32Array(frames);
+    this.pfAt = new Int32Array(frames);
+    this.pfSize = new Int32Array(frames);
+    this.pfFirst = new Int32Array(frames);
+    this.pfSkip = new Int32Array(frames);
+    this.framesOf = new Int32Array(frames);
+    this.state = this.tcb.state;
+    this.flags = this.tcb.flags;
+    this.onList = this.tcb.onList;
+    this.outNext = this.tcb.outNext;
+    for (let c = config.maxConnections - 1; c >= 0; c--) this.tcb.freeIds[this.freeTop++] = c;
+  }
+
+  /** The one place where a state changes. */
+  enter(c: number, next: number): void {
+    const from = this.state[c];
+    if (checks && (EDGES[from] & (1 << next)) === 0) throw new Error(`TCP: ${STATE_NAME[from]} to ${STATE_NAME[next]} is no edge`);
+    this.state[c] = next;
+    const was = 1 << from;
+    const is = 1 << next;
+    if ((was & ESTAB) === 0 && (is & ESTAB) !== 0) this.counted[C_TCP_CURR_ESTAB]++;
+    else if ((was & ESTAB) !== 0 && (is & ESTAB) === 0) this.counted[C_TCP_CURR_ESTAB]--;
+    if ((was & GONE) !== 0 && (is & GONE) === 0) this.live++;
+    else if ((was & GONE) === 0 && (is & GONE) !== 0) this.live--;
+  }
+
+  /** A fresh socket with cleared columns, or -EMFILE. Not open, not hashed. */
+  alloc(): number {
+    if (this.freeTop === 0) return -EMFILE;
+    const c = this.tcb.freeIds[--this.freeTop];
+    const t = this.tcb;
+    this.inUse++;
+    t.state[c] = CLOSED;
+    t.flags[c] = 0;
+    t.onList[c] = 0;
+    t.remoteIp[c] = 0;
+    t.localIp[c] = 0;
+    t.ports[c] = 0;
+    t.error[c] = 0;
+    t.edges[c] = 0;
+    t.consumer[c] = 0;
+    t.sbLen[c] = 0;
+    t.sbHead[c] = -1;
+    t.sbTail[c] = -1;
+    t.nxChunk[c] = -1;
+    t.rbLen[c] = 0;
+    t.rbHead[c] = -1;
+    t.rbTail[c] = -1;
+    t.pfHead[c] = -1;
+    t.pfTail[c] = -1;
+    t.pfLen[c] = 0;
+    t.oooHead[c] = -1;
+    t.oooTail[c] = -1;
+    t.oooCount[c] = 0;
+    t.rtoAt[c] = 0;
+    t.ackAt[c] = 0;
+    t.lifeAt[c] = 0;
+    t.parent[c] = -1;
+    t.acceptHead[c] = -1;
+    t.acceptTail[c] = -1;
+    t.acceptCount[c] = 0;
+    t.halfOpen[c] = 0;
+    t.backlog[c] = 0;
+    return c;
+  }
+
+  // hot: per packet
+  wantOutput(c: number): void {
+    if ((this.onList[c] & ON_OUTPUT) !== 0) return;
+    this.onList[c] |= ON_OUTPUT;
+    this.outNext[c] = -1;
+    if (this.outTail >= 0) this.outNext[this.outTail] = c;
+    else this.outHead = c;
+    this.outTail = c;
+  }
+
+  // hot: per packet
+  /** Takes the first connection off the output list. */
+  outputDone(c: number): void {
+    this.outHead = this.outNext[c];
+    if (this.outHead < 0) this.outTail = -1;
+    this.onList[c] &= ~ON_OUTPUT;
+    if ((this.flags[c] & T_DEAD) !== 0) this.reap(c);
+  }
+
+  /** Keeps a connection whose next hop is unresolved until the neighbour table changes. */
+  park(c: number): void {
+    if ((this.onList[c] & ON_PARKED) !== 0) return;
+    this.onList[c] |= ON_PARKED;
+    this.tcb.parkNext[c] = this.parkHead;
+    this.parkHead = c;
+  }
+
+  /** The neighbour table changed: everyone parked tries again. */
+  unpark(): void {
+    let c = this.parkHead;
+    this.parkHead = -1;
+    while (c >= 0) {
+      const next = this.tcb.parkNext[c];
+      this.onList[c] &= ~ON_PARKED;
+      if ((this.flags[c] & T_DEAD) !== 0) this.reap(c);
+      else this.wantOutput(c);
+      c = next;
+    }
+  }
+
+  /** Remembers a writer that found no chunk. */
+  starve(c: number): void {
+    if ((this.onList[c] & ON_STARVED) !== 0) return;
+    this.onList[c] |= ON_STARVED;
+    this.tcb.starveNext[c] = this.starveHead;
+    this.starveHead = c;
+  }
+
+  takeStarved(): number {
+    const c = this.starveHead;
+    if (c < 0) return -1;
+    this.starveHead = this.tcb.starveNext[c];
+    this.onList[c] &= ~ON_STARVED;
+    if ((this.flags[c] & T_DEAD) !== 0) {
+      this.reap(c);
+      return this.takeStarved();
+    }
+    return c;
+  }
+
+  // hot: per packet
+  notify(c: number, events: number): void {
+    this.ready.notify(c, events);
+  }
+
+  // hot: per packet
+  /** A deadline `ms` from now; never 0, which means unarmed. */
+  deadline(ms: number): number {
+    const at = (this.clock[1] + ms) | 0;
+    return at === 0 ? 1 : at;
+  }
+
+  /** Whether another reply to an unacceptable segment of `c` is allowed now (RFC 5961 sections 7 and 10). */
+  mayChallenge(c: number): boolean {
+    const now = this.clock[1];
+    const t = this.tcb;
+    if (t.challengeAtMs[c] !== 0 && ((now - t.challengeAtMs[c]) | 0) < CHALLENGE_GAP_MS) return false;
+    if (((now - this.challengeSecond) | 0) >= 1000) {
+      this.challengeSecond = now;
+      this.challengeBudget = (CHALLENGES_PER_SECOND >> 1) + ((this.env.random() >>> 1) % CHALLENGES_PER_SECOND);
+    }
+    if (this.challengeBudget <= 0) return false;
+    this.challengeBudget--;
+    t.challengeAtMs[c] = now === 0 ? 1 : now;
+    return true;
+  }
+
+  /** A challenge ACK, within its rate. */
+  challenge(c: number): void {
+    if (!this.mayChallenge(c)) return;
+    this.counted[C_TCP_CHALLENGE_ACKS]++;
+    this.ackNow(c);
+  }
+
+  // hot: per packet
+  ackNow(c: number): void {
+    this.tcb.ackDue[c] = 2;
+    this.wantOutput(c);
+  }
+
+  /** Prepares identity, sequence numbers and estimates of a connection that opens; enters it into the flow table. */
+  open(c: number, localIp: number, remoteIp: number, ports: number, tableHash: number, iss: number, mss: number): void {
+    const t = this.tcb;
+    t.localIp[c] = localIp;
+    t.remoteIp[c] = remoteIp;
+    t.ports[c] = ports;
+    t.tableHash[c] = tableHash;
+    t.flowHash[c] = this.env.flowHash(remoteIp, localIp, ports >>> 16, ports & 0xffff);
+    t.tsOffset[c] = this.isn.timestampOffset(remoteIp, localIp, ports);
+    t.macEpoch[c] = (this.env.host.epoch() - 1) | 0;
+    t.iss[c] = iss;
+    t.sndUna[c] = iss;
+    t.sndNxt[c] = iss;
+    t.sndMax[c] = iss;
+    t.recover[c] = iss;
+    t.sndWnd[c] = 0;
+    t.maxWnd[c] = 0;
+    t.sndScale[c] = 0;
+    t.rcvScale[c] = 0;
+    t.mss[c] = mss;
+    t.cwnd[c] = mss;
+    t.ssthresh[c] = 0x3fffffff;
+    t.dupAcks[c] = 0;
+    t.ackedBytes[c] = 0;
+    t.retries[c] = 0;
+    t.probes[c] = 0;
+    t.srtt[c] = 0;
+    t.rttvar[c] = 0;
+    t.rtoMs[c] = this.config.rtoInitialMs;
+    t.rcvNxt[c] = 0;
+    t.rcvAdv[c] = 0;
+    t.irs[c] = 0;
+    t.tsRecent[c] = 0;
+    t.tsRecentAtMs[c] = this.clock[1];
+    t.lastAckSent[c] = 0;
+    t.ackDue[c] = 0;
+    t.rcvMss[c] = 536;
+    t.challengeAtMs[c] = 0;
+    t.sentAtMs[c] = this.clock[1];
+    t.flags[c] |= T_HASHED | T_USED;
+    this.flows.add(c);
+  }
+
+  /** The MSS we announce: what link and frame can carry without options (RFC 9293 section 3.7.1, RFC 6691). */
+  ownMss(): number {
+    const frames = this.env.port.frames;
+    const inFrame = frames.frameBytes - frames.headroom - 66;
+    const link = this.env.host.mtu() - 40;
+    return Math.max(48, Math.min(this.config.mss, link, inFrame));
+  }
+
+  /** TSval of a segment sent now (RFC 7323 section 4.1): milliseconds plus the identity's offset. */
+  tsNow(c: number): number {
+    return (this.clock[1] + this.tcb.tsOffset[c]) | 0;
+  }
+
+  /** Gives back everything but the id: buffers, timers, table entry, port claim. */
+  release(c: number): void {
+    const t = this.tcb;
+    this.purgeSend(c);
+    this.purgeReceive(c);
+    this.wheel.disarm(c);
+    t.rtoAt[c] = 0;
+    t.ackAt[c] = 0;
+    t.lifeAt[c] = 0;
+    t.ackDue[c] = 0;
+    if ((t.flags[c] & T_HASHED) !== 0) this.flows.remove(c);
+    const port = t.ports[c] & 0xffff;
+    if ((t.flags[c] & T_CLAIMED) !== 0) this.env.steering.serve(STEER_TCP, port, this.env.worker, false);
+    if ((t.flags[c] & T_BOUND) !== 0) this.boundTo[port]--;
+    if ((t.flags[c] & T_HALF_OPEN) !== 0) t.halfOpen[t.parent[c]]--;
+    t.flags[c] &= ~(T_HASHED | T_CLAIMED | T_BOUND | T_HALF_OPEN);
+  }
+
+  purgeSend(c: number): void {
+    const t = this.tcb;
+    this.chunks.giveChain(t.sbHead[c]);
+    t.sbHead[c] = -1;
+    t.sbTail[c] = -1;
+    t.nxChunk[c] = -1;
+    t.sbLen[c] = 0;
+  }
+
+  purgeReceive(c: number): void {
+    const t = this.tcb;
+    // A copy to these chunks may still be listed: it must not write into somebody else's.
+    if (this.moves.entries > 0) this.moves.flush();
+    this.chunks.giveChain(t.rbHead[c]);
+    t.rbHead[c] = -1;
+    t.rbTail[c] = -1;
+    t.rbLen[c] = 0;
+    for (let f = t.pfHead[c]; f >= 0; ) {
+      const next = this.pfNext[f];
+      this.env.port.freeTrain(f);
+      f = next;
+    }
+    t.pfHead[c] = -1;
+    t.pfLen[c] = 0;
+    this.purgeOutOfOrder(c);
+  }
+
+  purgeOutOfOrder(c: number): void {
+    const t = this.tcb;
+    if (t.oooHead[c] >= 0 && this.moves.entries > 0) this.moves.flush();
+    this.chunks.giveChain(t.oooHead[c]);
+    t.oooHead[c] = -1;
+    t.oooTail[c] = -1;
+    t.oooCount[c] = 0;
+  }
+
+  /** The connection is over and nobody holds it, or its owner let go: the id goes home as soon as no list holds it. */
+  free(c: number): void {
+    if (this.state[c] !== CLOSED) this.enter(c, CLOSED);
+    this.release(c);
+    this.flags[c] = T_DEAD | (this.flags[c] & T_FRAMES);
+    this.tcb.edges[c] = 0;
+    this.inUse--;
+    this.reap(c);
+  }
+
+  private reap(c: number): void {
+    if (this.onList[c] !== 0 || (this.flags[c] & T_DEAD) === 0) return;
+    this.flags[c] = 0;
+    this.tcb.freeIds[this.freeTop++] = c;
+  }
+
+  /** The connection ends: freed when the application does not hold it, else CLOSED with `errno` (0 none) and its events. */
+  terminate(c: number, errno: number): void {
+    const was = this.state[c];
+    if (errno !== 0) {
+      if (was === SYN_SENT || was === SYN_RCVD) this.counted[C_TCP_ATTEMPT_FAILS]++;
+      else if (((1 << was) & ESTAB) !== 0) this.counted[C_TCP_ESTAB_RESETS]++;
+    }
+    if ((this.flags[c] & (T_OPEN | T_QUEUED)) === 0) {
+      this.free(c);
+      return;
+    }
+    // What was received before stays readable; the error is told after it.
+    if (was !== CLOSED) this.enter(c, CLOSED);
+    this.purgeSend(c);
+    this.purgeOutOfOrder(c);
+    this.wheel.disarm(c);
+    const t = this.tcb;
+    t.rtoAt[c] = 0;
+    t.ackAt[c] = 0;
+    t.lifeAt[c] = 0;
+    t.ackDue[c] = 0;
+    if ((t.flags[c] & T_HASHED) !== 0) this.flows.remove(c);
+    t.flags[c] &= ~T_HASHED;
+    if (errno !== 0) t.error[c] = errno;
+    this.notify(c, EPOLLIN | EPOLLOUT | EPOLLHUP | EPOLLRDHUP | (errno !== 0 ? EPOLLERR : 0));
+  }
+
+  /** TIME_WAIT for 2 MSL (RFC 9293 section 3.10.7.4, eighth step). Entered again restarts it. */
+  timeWait(c: number): void {
+    const t = this.tcb;
+    if (this.state[c] !== TIME_WAIT) this.enter(c, TIME_WAIT);
+    t.rtoAt[c] = 0;
+    t.lifeAt[c] = this.deadline(this.config.timeWaitMs);
+    this.wheel.arm(c, t.lifeAt[c]);
+    this.purgeSend(c);
+    this.purgeOutOfOrder(c);
+  }
+
+  /** Whether timestamps are in use. */
+  stamped(c: number): boolean {
+    return (this.flags[c] & T_TS) !== 0;
+  }
+}

@@ -1,0 +1,374 @@
+/**
+ * What a connection has to say, said once when the breath ends: SYN, data and FIN as the windows allow (trains of segments
+ * where the port takes them), else an ACK if one is due. Runs over the output list; a connection that finds no credit or no
+ * room in the tx ring stays first in line.
+ */
+import { C_TCP_OUT_SEGS, C_TCP_RETRANS_SEGS } from '../../rings/counters.ts';
+import { NB_FAILED, NB_REACHABLE } from '../../rings/hostState.ts';
+import { F_CSUM_PARTIAL, F_IPCSUM_OK, F_TCP, TRAIN_LINKS_MAX } from '../../rings/layout.ts';
+import { fold, pseudoSum4 } from '../../wire/checksum.ts';
+import { LEN_ETHERNET } from '../../wire/ethernet.ts';
+import { LEN_IPV4, PROTO_TCP } from '../../wire/ipv4.ts';
+import { ACK, FIN, LEN_TCP, PSH, SYN } from '../../wire/tcp.ts';
+import { EHOSTUNREACH, ENETUNREACH } from '../sockets.ts';
+import type { Congestion } from './congestion.ts';
+import type { Machine } from './machine.ts';
+import { LEN_TIMESTAMPS, TIMESTAMP_TEMPLATE, putSynOptions, synOptionsBytes } from './options.ts';
+import type { SendBuffer } from './sendBuffer.ts';
+import { CLOSED, LISTEN, SENDING, SYN_RCVD, SYN_SENT } from './states.ts';
+import {
+  T_FIN, T_NODELAY, T_PERSIST, T_PROBE, T_RECOVERY, T_REXMIT, T_SACK, T_SYN, T_SYN_LOST, T_TIMING, T_TS, T_WS,
+} from './tcb.ts';
+
+const LEN_L2L3 = LEN_ETHERNET + LEN_IPV4;
+const PLAIN = F_TCP | F_CSUM_PARTIAL | F_IPCSUM_OK;
+/** IPv4 total length, less headers with timestamps. */
+const DATAGRAM_MAX = 65535 - LEN_IPV4 - LEN_TCP - LEN_TIMESTAMPS;
+
+export interface Output {
+  /** Serves the whole output list. */
+  run(): void;
+  /** Right edge the application's reading would allow now, and whether it is worth telling the peer at once. */
+  windowOpened(c: number): boolean;
+}
+
+export function createOutput(m: Machine, send: SendBuffer, congestion: Congestion): Output {
+  const t = m.tcb;
+  const { state, flags, ports, localIp, remoteIp, flowHash, macHi, macLo, macEpoch, tsOffset } = t;
+  const { rcvNxt, rcvAdv, rcvScale, tsRecent, lastAckSent, ackDue, ackAt, rbLen, pfLen } = t;
+  const { sndUna, sndNxt, sndMax, sndWnd, maxWnd, cwnd, mss, sbLen, dupAcks, iss } = t;
+  const { rtoAt, rtoMs, rttSeq, rttAtUs, sentAtMs, probes } = t;
+  const { transmit, wheel, counted, neighbor, clock } = m;
+  const { host, port, config } = m.env;
+  const { view, offset: frameAt, next: frameNext, length: frameLength } = port.frames;
+  const rcvbuf = config.rcvbuf;
+  const chunkBytes = config.chunkBytes;
+  const trainLinks = Math.max(1, Math.min(config.trainLinksMax, TRAIN_LINKS_MAX));
+  const trainBytes = Math.min(DATAGRAM_MAX, m.env.txTrainBytesMax - LEN_L2L3 - LEN_TCP - LEN_TIMESTAMPS);
+
+  // hot: per packet
+  /**
+   * Window field for the segment being built (RFC 9293 sections 3.8.6 and 3.8.6.2.2): the right edge never moves back, and
+   * moves on only by a segment or half the buffer. A scaled edge that rounding would pull back is rounded up (RFC 7323
+   * section 2.4).
+   */
+  function window(c: number): number {
+    let edge = (rcvNxt[c] + rcvbuf - rbLen[c] - pfLen[c]) | 0;
+    const gain = (edge - rcvAdv[c]) | 0;
+    if (gain < mss[c] && gain < rcvbuf >> 1) edge = rcvAdv[c];
+    const shift = rcvScale[c];
+    const open = (edge - rcvNxt[c]) | 0;
+    let field = open > 0 ? open >> shift : 0;
+    if (((rcvNxt[c] + (field << shift) - rcvAdv[c]) | 0) < 0) field++;
+    if (field > 65535) field = 65535;
+    const told = (rcvNxt[c] + (field << shift)) | 0;
+    if (((told - rcvAdv[c]) | 0) > 0) rcvAdv[c] = told;
+    return field;
+  }
+
+  // hot: per packet
+  function windowOpened(c: number): boolean {
+    const gain = (rcvNxt[c] + rcvbuf - rbLen[c] - pfLen[c] - rcvAdv[c]) | 0;
+    if (gain >= rcvbuf >> 2) return true;
+    // Nearly shut: anything that passes receiver silly window avoidance is news.
+    const open = (rcvAdv[c] - rcvNxt[c]) | 0;
+    return open < mss[c] << 1 && (gain >= mss[c] || gain >= rcvbuf >> 1);
+  }
+
+  /** Next hop's MAC into the columns. True when segments can be addressed; false: parked, or the connection is over. */
+  function resolve(c: number): boolean {
+    const hop = host.nextHop(remoteIp[c]);
+    const found = hop === 0 ? NB_FAILED : neighbor.resolve(hop);
+    if (found === NB_REACHABLE) {
+      macHi[c] = neighbor.macHi;
+      macLo[c] = neighbor.macLo;
+      macEpoch[c] = host.epoch();
+      return true;
+    }
+    if (found === NB_FAILED && state[c] === SYN_SENT) {
+      m.terminate(c, hop === 0 ? ENETUNREACH : EHOSTUNREACH);
+      return false;
+    }
+    // Later failures are soft (RFC 1122 section 4.2.3.9): the retransmission timer decides.
+    m.park(c);
+    if (rtoAt[c] === 0 && ((1 << state[c]) & SENDING) !== 0 && sbLen[c] > 0) armRto(c);
+    if (rtoAt[c] === 0 && (flags[c] & (T_SYN | T_FIN)) !== 0) armRto(c);
+    return false;
+  }
+
+  // hot: per packet
+  function armRto(c: number): void {
+    rtoAt[c] = m.deadline(rtoMs[c]);
+    wheel.arm(c, rtoAt[c]);
+  }
+
+  // hot: per packet
+  /** Header of a segment at `tcp`; every segment after the SYN carries an ACK. Returns the header's length. */
+  function header(c: number, tcp: number, seq: number, bits: number, len: number): number {
+    const p = ports[c];
+    const stamped = (flags[c] & T_TS) !== 0;
+    const size = stamped ? LEN_TCP + LEN_TIMESTAMPS : LEN_TCP;
+    view.setInt32(tcp, (p << 16) | (p >>> 16));
+    view.setInt32(tcp + 4, seq);
+    view.setInt32(tcp + 8, rcvNxt[c]);
+    view.setInt32(tcp + 12, (size << 26) | (bits << 16) | window(c));
+    view.setInt32(tcp + 16, fold(pseudoSum4(localIp[c], remoteIp[c], PROTO_TCP, size + len)) << 16);
+    if (stamped) {
+      view.setInt32(tcp + 20, TIMESTAMP_TEMPLATE);
+      view.setInt32(tcp + 24, (clock[1] + tsOffset[c]) | 0);
+      view.setInt32(tcp + 28, tsRecent[c]);
+    }
+    lastAckSent[c] = rcvNxt[c];
+    ackDue[c] = 0;
+    ackAt[c] = 0;
+    return size;
+  }
+
+  // hot: per packet
+  /** One descriptor: `len` payload bytes from `seq` in `links` segments of at most mss. The caller made sure of the room. */
+  function segment(c: number, seq: number, bits: number, len: number, links: number): void {
+    const f = transmit.take();
+    const size = (flags[c] & T_TS) !== 0 ? LEN_TCP + LEN_TIMESTAMPS : LEN_TCP;
+    const tcp = transmit.header(f, localIp[c], remoteIp[c], PROTO_TCP, size + len, macHi[c], macLo[c], links);
+    header(c, tcp, seq, bits, len);
+    const most = mss[c];
+    let part = len < most ? len : most;
+    const first = part;
+    if (part > 0) send.emit(c, seq, tcp + size, part);
+    const inFrame = tcp + size - frameAt[f];
+    let done = part;
+    let last = f;
+    for (let i = 1; i < links; i++) {
+      const g = transmit.take();
+      part = len - done < most ? len - done : most;
+      send.emit(c, (seq + done) | 0, frameAt[g] + inFrame, part);
+      frameLength[g] = part;
+      frameNext[last] = g;
+      frameNext[g] = -1;
+      last = g;
+      done += part;
+    }
+    counted[C_TCP_OUT_SEGS] += links;
+    transmit.append(f, LEN_L2L3 + size + first, LEN_L2L3 + size + len, PLAIN, links > 1 ? most : 0, links, flowHash[c]);
+  }
+
+  // hot: per packet
+  /** After data or FIN from `seq` on went out: cursors, RTT sample, retransmission timer. `end` is behind the last number used. */
+  function sent(c: number, seq: number, end: number, links: number): void {
+    if (((seq - sndMax[c]) | 0) < 0) {
+      counted[C_TCP_RETRANS_SEGS] += links;
+    } else if ((flags[c] & T_TIMING) === 0) {
+      flags[c] |= T_TIMING;
+      rttSeq[c] = end;
+      rttAtUs[c] = clock[0];
+    }
+    if (((end - sndMax[c]) | 0) > 0) sndMax[c] = end;
+    sentAtMs[c] = clock[1];
+    // RFC 6298 section 5.1
+    if (rtoAt[c] === 0 || (flags[c] & T_PERSIST) !== 0) {
+      flags[c] &= ~T_PERSIST;
+      armRto(c);
+    }
+  }
+
+  // hot: per packet
+  /** Segments of a train that may be started now for `len` bytes: all of them, else 1; 0 without credit or room. */
+  function linksFor(c: number, len: number): number {
+    const size = mss[c];
+    if (len > size) {
+      const links = ((len + size - 1) / size) | 0;
+      if (transmit.ready(links, links * (((size / chunkBytes) | 0) + 2))) return links;
+    }
+    return transmit.ready(1, ((size / chunkBytes) | 0) + 2) ? 1 : 0;
+  }
+
+  /** The segment at SND.UNA once more, or the FIN (RFC 6582: one per recovery step). */
+  function again(c: number): boolean {
+    if (!transmit.ready(1, ((mss[c] / chunkBytes) | 0) + 2)) return false;
+    flags[c] &= ~T_REXMIT;
+    const una = sndUna[c];
+    const out = (sndMax[c] - una) | 0;
+    if (out <= 0) return true;
+    const data = sbLen[c] < out ? sbLen[c] : out;
+    const n = data < mss[c] ? data : mss[c];
+    const fin = (flags[c] & T_FIN) !== 0 && n === sbLen[c] && out > n;
+    segment(c, una, fin ? ACK | FIN : ACK, n, 1);
+    sent(c, una, (una + n + (fin ? 1 : 0)) | 0, 1);
+    armRto(c);
+    return true;
+  }
+
+  /**
+   * The override of both silly-window rules: what a small window allows, or one octet beyond a shut one (RFC 9293 sections
+   * 3.8.6.1 and 3.8.6.2.1). SND.NXT stays, so that the octet goes out again when the window opens.
+   */
+  function probe(c: number): boolean {
+    if (!transmit.ready(1, ((mss[c] / chunkBytes) | 0) + 2)) return false;
+    flags[c] &= ~T_PROBE;
+    let n = sbLen[c] < sndWnd[c] ? sbLen[c] : sndWnd[c];
+    if (n > mss[c]) n = mss[c];
+    if (n < 1) n = 1;
+    if (sbLen[c] === 0) return true;
+    const una = sndUna[c];
+    segment(c, una, ACK, n, 1);
+    if (((una + n - sndMax[c]) | 0) > 0) sndMax[c] = (una + n) | 0;
+    flags[c] &= ~T_TIMING;
+    return true;
+  }
+
+  /** Nothing is in flight and the window lets too little out: the persist timer takes over. */
+  function persist(c: number): void {
+    if (rtoAt[c] !== 0) return;
+    flags[c] |= T_PERSIST;
+    const ms = rtoMs[c] << Math.min(probes[c], 10);
+    rtoAt[c] = m.deadline(ms > config.rtoMaxMs || ms <= 0 ? config.rtoMaxMs : ms);
+    wheel.arm(c, rtoAt[c]);
+  }
+
+  // hot: per packet
+  /**
+   * How many of `left` unsent bytes go now, `usable` window (RFC 9293 section 3.8.6.2.1, Nagle included); 0: wait.
+   * A whole number of segments unless the rest of the data goes too.
+   */
+  function allowed(c: number, left: number, usable: number): number {
+    const size = mss[c];
+    if (left <= usable) {
+      if (left >= size) {
+        // Full segments now, the rest by the same rule in the next turn: with nothing held back it joins the train.
+        return holds(c) ? left - (left % size) : left;
+      }
+      return sndMax[c] !== sndUna[c] && holds(c) ? 0 : left;
+    }
+    if (usable >= size) return usable - (usable % size);
+    if (sndNxt[c] === sndUna[c] && usable >= maxWnd[c] >> 1 && usable > 0) return usable;
+    return 0;
+  }
+
+  // hot: per packet
+  /** Nagle holds a small segment back while anything is unacknowledged; a FIN behind it pushes it out. */
+  function holds(c: number): boolean {
+    return config.nagle && (flags[c] & (T_NODELAY | T_FIN)) === 0;
+  }
+
+  // hot: per packet
+  /** Data and FIN as far as the windows allow. False: no credit or room. */
+  function data(c: number): boolean {
+    if ((flags[c] & (T_REXMIT | T_PROBE)) !== 0) {
+      if ((flags[c] & T_REXMIT) !== 0 && !again(c)) return false;
+      if ((flags[c] & T_PROBE) !== 0 && !probe(c)) return false;
+    }
+    // RFC 5681 section 4.1: idle for more than an RTO, the window is no longer known.
+    if (sndMax[c] === sndUna[c] && sbLen[c] > 0 && ((clock[1] - sentAtMs[c]) | 0) > rtoMs[c]) congestion.onIdle(c);
+    for (;;) {
+      const nxt = sndNxt[c];
+      const left = (sndUna[c] + sbLen[c] - nxt) | 0;
+      if (left < 0 || (left === 0 && (flags[c] & T_FIN) === 0)) return true;
+      let wnd = cwnd[c];
+      // Limited transmit (RFC 3042): the first two duplicates each let one new segment out.
+      if (dupAcks[c] > 0 && dupAcks[c] < 3 && (flags[c] & T_RECOVERY) === 0) wnd += dupAcks[c] * mss[c];
+      if (sndWnd[c] < wnd) wnd = sndWnd[c];
+      const flight = (nxt - sndUna[c]) | 0;
+      let n = left > 0 ? allowed(c, left, wnd - flight) : 0;
+      if (n <= 0 && left > 0) {
+        if (sndMax[c] === sndUna[c] || sndWnd[c] === 0) if (flight === 0) persist(c);
+        return true;
+      }
+      if (n > trainBytes || n > mss[c] * trainLinks) n = trainLimit(c, n);
+      const links = linksFor(c, n);
+      if (links === 0) return false;
+      if (links === 1 && n > mss[c]) n = mss[c];
+      const fin = n === left && (flags[c] & T_FIN) !== 0;
+      let bits = ACK;
+      if (n === left && n > 0) bits |= PSH;
+      if (fin) bits |= FIN;
+      segment(c, nxt, bits, n, links);
+      const end = (nxt + n + (fin ? 1 : 0)) | 0;
+      sndNxt[c] = end;
+      sent(c, nxt, end, links);
+    }
+  }
+
+  // hot: per packet
+  /** Largest whole number of segments that fits links and bytes of a train, at least one. */
+  function trainLimit(c: number, n: number): number {
+    const size = mss[c];
+    let links = trainBytes > size ? (trainBytes / size) | 0 : 1;
+    if (links > trainLinks) links = trainLinks;
+    return n < links * size ? n : links * size;
+  }
+
+  /** SYN or SYN-ACK with the options agreed on so far. */
+  function syn(c: number): boolean {
+    if (!transmit.ready(1, 0)) return false;
+    const active = state[c] === SYN_SENT;
+    const stamps = (flags[c] & T_TS) !== 0;
+    const sack = (flags[c] & T_SACK) !== 0;
+    const scale = (flags[c] & T_WS) !== 0 ? config.windowScale : -1;
+    const size = LEN_TCP + synOptionsBytes(scale, sack, stamps);
+    const f = transmit.take();
+    const tcp = transmit.header(f, localIp[c], remoteIp[c], PROTO_TCP, size, macHi[c], macLo[c], 1);
+    const p = ports[c];
+    const wnd = rcvbuf < 65535 ? rcvbuf : 65535;
+    view.setInt32(tcp, (p << 16) | (p >>> 16));
+    view.setInt32(tcp + 4, iss[c]);
+    view.setInt32(tcp + 8, active ? 0 : rcvNxt[c]);
+    view.setInt32(tcp + 12, (size << 26) | ((active ? SYN : SYN | ACK) << 16) | wnd);
+    view.setInt32(tcp + 16, fold(pseudoSum4(localIp[c], remoteIp[c], PROTO_TCP, size)) << 16);
+    putSynOptions(view, tcp + LEN_TCP, m.ownMss(), scale, sack, stamps, m.tsNow(c), active ? 0 : tsRecent[c]);
+    counted[C_TCP_OUT_SEGS]++;
+    if ((flags[c] & T_SYN_LOST) !== 0) counted[C_TCP_RETRANS_SEGS]++;
+    else if ((flags[c] & T_TIMING) === 0) {
+      flags[c] |= T_TIMING;
+      rttSeq[c] = (iss[c] + 1) | 0;
+      rttAtUs[c] = clock[0];
+    }
+    if (!active) {
+      lastAckSent[c] = rcvNxt[c];
+      const edge = (rcvNxt[c] + wnd) | 0;
+      if (((edge - rcvAdv[c]) | 0) > 0) rcvAdv[c] = edge;
+    }
+    flags[c] &= ~T_SYN;
+    ackDue[c] = 0;
+    ackAt[c] = 0;
+    sndNxt[c] = (iss[c] + 1) | 0;
+    sndMax[c] = sndNxt[c];
+    armRto(c);
+    transmit.append(f, LEN_L2L3 + size, LEN_L2L3 + size, PLAIN, 0, 1, flowHash[c]);
+    return true;
+  }
+
+  // hot: per packet
+  /** Sequence number of a segment without data: the highest sent, inside the peer's window even after a probe. */
+  function bareSeq(c: number): number {
+    const edge = (sndUna[c] + sndWnd[c]) | 0;
+    return ((sndMax[c] - edge) | 0) > 0 ? (((sndNxt[c] - edge) | 0) > 0 ? sndMax[c] : edge) : sndMax[c];
+  }
+
+  // hot: per packet
+  /** One connection. False: it stays first in line. */
+  function output(c: number): boolean {
+    const s = state[c];
+    if (s === CLOSED || s === LISTEN) return true;
+    if (macEpoch[c] !== host.epoch() && !resolve(c)) return true;
+    if ((flags[c] & T_SYN) !== 0 && (s === SYN_SENT || s === SYN_RCVD)) return syn(c);
+    if (((1 << s) & SENDING) !== 0 && !data(c)) return false;
+    if (ackDue[c] === 2) {
+      if (!transmit.ready(1, 0)) return false;
+      segment(c, bareSeq(c), ACK, 0, 1);
+    } else if (ackDue[c] === 1 && ackAt[c] === 0) {
+      ackAt[c] = m.deadline(config.delayedAckMs);
+      wheel.arm(c, ackAt[c]);
+    }
+    return true;
+  }
+
+  // hot: per burst
+  function run(): void {
+    for (let c = m.outHead; c >= 0; c = m.outHead) {
+      if (!output(c)) return;
+      m.outputDone(c);
+    }
+  }
+
+  return { run, windowOpened };
+}

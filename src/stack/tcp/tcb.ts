@@ -1,0 +1,269 @@
+/**
+ * Connections are columns: one Int32Array a field, indexed by socket id, all in one block of the arena so that they
+ * stay readable when the worker dies. What a segment touches together stands together.
+ *
+ * The distance between columns is not the bare number of connections: with a power of two all columns of one connection
+ * would fall into the same few cache sets. One extra 128-byte line a column spreads them.
+ */
+import type { Arena } from '../env.ts';
+
+// flags
+/** The application holds the id. */
+export const T_OPEN = 1 << 0;
+/** Freed, but still on a list: reaped when it leaves the last one. */
+export const T_DEAD = 1 << 1;
+/** SYN (SYN-ACK in SYN_RCVD) is to be sent. */
+export const T_SYN = 1 << 2;
+/** A FIN follows the queued data. */
+export const T_FIN = 1 << 3;
+/** The peer's FIN was taken: nothing follows what is queued. */
+export const T_EOF = 1 << 4;
+/** The peer's FIN stands at rcvFin, beyond a hole. */
+export const T_FIN_SEEN = 1 << 5;
+/** Timestamps, window scaling, SACK agreed upon (in SYN_SENT: offered). */
+export const T_TS = 1 << 6;
+export const T_WS = 1 << 7;
+export const T_SACK = 1 << 8;
+export const T_NODELAY = 1 << 9;
+/** A write was refused or cut short: EPOLLOUT when half the buffer is free. */
+export const T_FULL = 1 << 10;
+/** rtoAt is the persist timer (RFC 9293 section 3.8.6.1). */
+export const T_PERSIST = 1 << 11;
+/** Fast recovery until `recover` (RFC 6582). */
+export const T_RECOVERY = 1 << 12;
+/** The segment at SND.UNA is to be sent again. */
+export const T_REXMIT = 1 << 13;
+/** A window probe is to be sent. */
+export const T_PROBE = 1 << 14;
+/** The local port was bound by the application. */
+export const T_BOUND = 1 << 15;
+/** This worker claimed the local port in the steering table for this socket. */
+export const T_CLAIMED = 1 << 16;
+export const T_RDSHUT = 1 << 17;
+/** The SYN was sent more than once: RTO 3 s and IW 1 follow (RFC 6298 section 5.7). */
+export const T_SYN_LOST = 1 << 18;
+/** Made by a listener and not yet in its accept queue. */
+export const T_HALF_OPEN = 1 << 19;
+/** In its listener's accept queue. */
+export const T_QUEUED = 1 << 20;
+/** An RTT sample runs: rttSeq, rttAtUs. */
+export const T_TIMING = 1 << 21;
+/** On this breath's list of connections whose payload stands in frames. */
+export const T_FRAMES = 1 << 22;
+/** In the flow table. */
+export const T_HASHED = 1 << 23;
+/** Was connected or connecting once. */
+export const T_USED = 1 << 24;
+/** The zero-linger option, or an abort: close with RST. */
+export const T_ABORT = 1 << 25;
+
+// onList
+export const ON_READY = 1;
+export const ON_OUTPUT = 2;
+export const ON_PARKED = 4;
+export const ON_STARVED = 8;
+
+export const TCB_COLUMNS = 87;
+
+/** Words from one column to the next. */
+export const columnStride = (connections: number): number => ((connections + 31) & ~31) + 32;
+
+export class Tcb {
+  readonly connections: number;
+  // identity and lists
+  readonly state: Int32Array;
+  readonly flags: Int32Array;
+  readonly remoteIp: Int32Array;
+  readonly localIp: Int32Array;
+  /** remote << 16 | local. */
+  readonly ports: Int32Array;
+  readonly flowHash: Int32Array;
+  readonly tableHash: Int32Array;
+  readonly onList: Int32Array;
+  readonly outNext: Int32Array;
+  // receive sequence space
+  readonly rcvNxt: Int32Array;
+  /** Right edge ever advertised: never moves back. */
+  readonly rcvAdv: Int32Array;
+  readonly tsRecent: Int32Array;
+  readonly lastAckSent: Int32Array;
+  /** 0 none, 1 delayed, 2 now. */
+  readonly ackDue: Int32Array;
+  /** Largest segment the peer sent: "full-sized" for the every-second-segment rule. */
+  readonly rcvMss: Int32Array;
+  readonly pfHead: Int32Array;
+  readonly pfTail: Int32Array;
+  readonly pfLen: Int32Array;
+  readonly pfLink: Int32Array;
+  readonly pfOff: Int32Array;
+  readonly rbLen: Int32Array;
+  readonly oooHead: Int32Array;
+  // send sequence space
+  readonly sndUna: Int32Array;
+  readonly sndNxt: Int32Array;
+  readonly sndMax: Int32Array;
+  readonly sndWnd: Int32Array;
+  readonly sndWl1: Int32Array;
+  readonly sndWl2: Int32Array;
+  readonly cwnd: Int32Array;
+  readonly ssthresh: Int32Array;
+  readonly dupAcks: Int32Array;
+  readonly mss: Int32Array;
+  readonly sndScale: Int32Array;
+  readonly rcvScale: Int32Array;
+  readonly sbLen: Int32Array;
+  readonly sbHead: Int32Array;
+  readonly sbHeadOff: Int32Array;
+  readonly sbTail: Int32Array;
+  readonly sbTailOff: Int32Array;
+  readonly nxChunk: Int32Array;
+  readonly nxOff: Int32Array;
+  readonly nxSeq: Int32Array;
+  // timers
+  readonly wheelSlot: Int32Array;
+  readonly wheelAt: Int32Array;
+  readonly wheelNext: Int32Array;
+  readonly wheelPrev: Int32Array;
+  readonly rtoAt: Int32Array;
+  readonly ackAt: Int32Array;
+  readonly lifeAt: Int32Array;
+  readonly rtoMs: Int32Array;
+  readonly srtt: Int32Array;
+  readonly rttvar: Int32Array;
+  readonly rttSeq: Int32Array;
+  readonly rttAtUs: Int32Array;
+  readonly sentAtMs: Int32Array;
+  // consumer
+  readonly consumer: Int32Array;
+  readonly edges: Int32Array;
+  readonly readyNext: Int32Array;
+  // next hop
+  readonly macHi: Int32Array;
+  readonly macLo: Int32Array;
+  readonly macEpoch: Int32Array;
+  readonly tsOffset: Int32Array;
+  // cold
+  readonly iss: Int32Array;
+  readonly irs: Int32Array;
+  readonly maxWnd: Int32Array;
+  readonly recover: Int32Array;
+  readonly ackedBytes: Int32Array;
+  readonly retries: Int32Array;
+  /** Window probes in a row: their back-off. */
+  readonly probes: Int32Array;
+  readonly tsRecentAtMs: Int32Array;
+  readonly rcvFin: Int32Array;
+  readonly rbHead: Int32Array;
+  readonly rbTail: Int32Array;
+  readonly oooTail: Int32Array;
+  readonly oooCount: Int32Array;
+  readonly challengeAtMs: Int32Array;
+  readonly error: Int32Array;
+  readonly parent: Int32Array;
+  readonly acceptHead: Int32Array;
+  readonly acceptTail: Int32Array;
+  readonly acceptNext: Int32Array;
+  readonly acceptCount: Int32Array;
+  readonly halfOpen: Int32Array;
+  readonly backlog: Int32Array;
+  readonly parkNext: Int32Array;
+  readonly starveNext: Int32Array;
+  readonly freeIds: Int32Array;
+
+  constructor(arena: Arena, connections: number) {
+    const stride = columnStride(connections);
+    const at = arena.take(TCB_COLUMNS * stride);
+    arena.i32.fill(0, at, at + TCB_COLUMNS * stride);
+    let i = 0;
+    const column = (): Int32Array => new Int32Array(arena.memory, (at + stride * i++) * 4, connections);
+    this.connections = connections;
+    this.state = column();
+    this.flags = column();
+    this.remoteIp = column();
+    this.localIp = column();
+    this.ports = column();
+    this.flowHash = column();
+    this.tableHash = column();
+    this.onList = column();
+    this.outNext = column();
+    this.rcvNxt = column();
+    this.rcvAdv = column();
+    this.tsRecent = column();
+    this.lastAckSent = column();
+    this.ackDue = column();
+    this.rcvMss = column();
+    this.pfHead = column();
+    this.pfTail = column();
+    this.pfLen = column();
+    this.pfLink = column();
+    this.pfOff = column();
+    this.rbLen = column();
+    this.oooHead = column();
+    this.sndUna = column();
+    this.sndNxt = column();
+    this.sndMax = column();
+    this.sndWnd = column();
+    this.sndWl1 = column();
+    this.sndWl2 = column();
+    this.cwnd = column();
+    this.ssthresh = column();
+    this.dupAcks = column();
+    this.mss = column();
+    this.sndScale = column();
+    this.rcvScale = column();
+    this.sbLen = column();
+    this.sbHead = column();
+    this.sbHeadOff = column();
+    this.sbTail = column();
+    this.sbTailOff = column();
+    this.nxChunk = column();
+    this.nxOff = column();
+    this.nxSeq = column();
+    this.wheelSlot = column();
+    this.wheelAt = column();
+    this.wheelNext = column();
+    this.wheelPrev = column();
+    this.rtoAt = column();
+    this.ackAt = column();
+    this.lifeAt = column();
+    this.rtoMs = column();
+    this.srtt = column();
+    this.rttvar = column();
+    this.rttSeq = column();
+    this.rttAtUs = column();
+    this.sentAtMs = column();
+    this.consumer = column();
+    this.edges = column();
+    this.readyNext = column();
+    this.macHi = column();
+    this.macLo = column();
+    this.macEpoch = column();
+    this.tsOffset = column();
+    this.iss = column();
+    this.irs = column();
+    this.maxWnd = column();
+    this.recover = column();
+    this.ackedBytes = column();
+    this.retries = column();
+    this.probes = column();
+    this.tsRecentAtMs = column();
+    this.rcvFin = column();
+    this.rbHead = column();
+    this.rbTail = column();
+    this.oooTail = column();
+    this.oooCount = column();
+    this.challengeAtMs = column();
+    this.error = column();
+    this.parent = column();
+    this.acceptHead = column();
+    this.acceptTail = column();
+    this.acceptNext = column();
+    this.acceptCount = column();
+    this.halfOpen = column();
+    this.backlog = column();
+    this.parkNext = column();
+    this.starveNext = column();
+    this.freeIds = column();
+    if (i > TCB_COLUMNS) throw new RangeError(`Tcb has ${i} columns, TCB_COLUMNS says ${TCB_COLUMNS}`);
+  }
+}

@@ -1,0 +1,99 @@
+/**
+ * What happens when time passes. Three deadlines a connection, one wheel entry for the earliest:
+ *
+ * | deadline | armed by                                        | disarmed by                         | on expiry                          |
+ * |----------|-------------------------------------------------|-------------------------------------|------------------------------------|
+ * | rtoAt    | output: SYN, data, FIN sent; or a shut window   | input: everything acknowledged      | send again from SND.UNA, back off; |
+ * |          | with nothing in flight (T_PERSIST)              | (moved on by every new ACK)         | or a window probe                  |
+ * | ackAt    | output: an ACK is due but may wait              | output: any segment carries the ACK | send it                            |
+ * | lifeAt   | input: TIME_WAIT; orphan in FIN_WAIT_2          | –                                   | the connection is gone             |
+ *
+ * Disarming only clears the deadline: the wheel entry fires, finds nothing due, and arms for what is left.
+ */
+import { C_TCP_RTO_FIRED } from '../../rings/counters.ts';
+import { ETIMEDOUT } from '../sockets.ts';
+import type { Congestion } from './congestion.ts';
+import type { Machine } from './machine.ts';
+import type { RtoEstimator } from './rto.ts';
+import { CLOSED, SYN_RCVD, SYN_SENT } from './states.ts';
+import { T_FIN, T_PERSIST, T_PROBE, T_SYN, T_SYN_LOST, T_TIMING } from './tcb.ts';
+
+export interface Timers {
+  /** Fires what is due. Returns how much. */
+  run(): number;
+}
+
+export function createTimers(m: Machine, congestion: Congestion, rto: RtoEstimator): Timers {
+  const { state, flags, rtoAt, ackAt, lifeAt, ackDue, retries, probes, sndUna, sndNxt, sndMax, sndWnd, sbLen, nxChunk, iss } = m.tcb;
+  const { wheel, counted, clock, config } = m;
+
+  const due = (at: number): boolean => at !== 0 && ((at - clock[1]) | 0) <= 0;
+
+  function fire(c: number): void {
+    if (due(lifeAt[c])) {
+      lifeAt[c] = 0;
+      m.terminate(c, 0);
+      return;
+    }
+    if (due(ackAt[c])) {
+      ackAt[c] = 0;
+      if (ackDue[c] !== 0) m.ackNow(c);
+    }
+    if (due(rtoAt[c])) {
+      rtoAt[c] = 0;
+      const s = state[c];
+      if (s === SYN_SENT || s === SYN_RCVD) synTimeout(c);
+      else if ((flags[c] & T_PERSIST) !== 0) probeTimeout(c);
+      else retransmitTimeout(c);
+      if (state[c] === CLOSED) return;
+    }
+    if (rtoAt[c] !== 0) wheel.arm(c, rtoAt[c]);
+    if (ackAt[c] !== 0) wheel.arm(c, ackAt[c]);
+    if (lifeAt[c] !== 0) wheel.arm(c, lifeAt[c]);
+  }
+
+  /** RFC 6298 section 5.4 to 5.7 for the SYN; R2 for it is config.synRetries (RFC 9293 section 3.8.3). */
+  function synTimeout(c: number): void {
+    counted[C_TCP_RTO_FIRED]++;
+    if (++retries[c] > config.synRetries) {
+      m.terminate(c, ETIMEDOUT);
+      return;
+    }
+    rto.backOff(c);
+    sndNxt[c] = iss[c];
+    flags[c] = (flags[c] | T_SYN | T_SYN_LOST) & ~T_TIMING;
+    // Armed at once: a connection parked without a neighbour must come back too.
+    rtoAt[c] = m.deadline(m.tcb.rtoMs[c]);
+    m.wantOutput(c);
+  }
+
+  /** RFC 9293 section 3.8.6.1: forever while the peer answers, up to R2 while it does not. */
+  function probeTimeout(c: number): void {
+    if (++retries[c] > config.retries) {
+      m.terminate(c, ETIMEDOUT);
+      return;
+    }
+    probes[c]++;
+    flags[c] = (flags[c] | T_PROBE) & ~T_PERSIST;
+    m.wantOutput(c);
+  }
+
+  function retransmitTimeout(c: number): void {
+    if (sndMax[c] === sndUna[c] && sbLen[c] === 0 && (flags[c] & T_FIN) === 0) return;
+    counted[C_TCP_RTO_FIRED]++;
+    if (++retries[c] > config.retries) {
+      m.terminate(c, ETIMEDOUT);
+      return;
+    }
+    congestion.onTimeout(c);
+    rto.backOff(c);
+    // Go back to SND.UNA: segments are cut from the send buffer again as the window allows.
+    sndNxt[c] = sndUna[c];
+    nxChunk[c] = -1;
+    // The peer shut its window with data in flight: from here on it is a probe.
+    if (sndWnd[c] === 0 && sbLen[c] > 0) flags[c] |= T_PROBE;
+    m.wantOutput(c);
+  }
+
+  return { run: () => wheel.advance(clock[1], fire) };
+}

@@ -1,0 +1,236 @@
+/**
+ * The way out: frames from credit, Ethernet and IPv4 headers, one batch of descriptors and one list of payload copies.
+ * The batch goes to the port's tx ring when it is full and when the breath ends, through one `emit` burst if there is
+ * payload to gather or work the port leaves to us. Nothing is started that the ring might have no room for: a train is
+ * counted as the segments it may be cut into.
+ *
+ * TCP writes through `ready` / `take` / `header` / `copy` / `append`; everybody else through Ipv4Out.
+ */
+import { C_DROP, C_TRAINS_TX, C_TX_BURSTS, C_TX_BYTES, C_TX_BYTES_COPIED, C_TX_PACKETS } from '../rings/counters.ts';
+import { NB_FAILED, NB_REACHABLE } from '../rings/hostState.ts';
+import {
+  D_DATA, D_FLAGS_GSO, D_FRAME, D_HASH, D_OFFSETS, D_REGION_GEN, D_SEGS_VLAN, D_TOTAL, DESC_WORDS, F_BAD, F_PARSED, F_TRAIN, F_TX,
+  GENERATION_MASK, OWNER_RING, TRAIN_LINKS_MAX,
+} from '../rings/layout.ts';
+import { ETHERTYPE_IPV4, LEN_ETHERNET, setEthernet } from '../wire/ethernet.ts';
+import { LEN_IPV4, setIpv4 } from '../wire/ipv4.ts';
+import { COPY_FROM_ARENA, COPY_WORDS, NATIVE_COPY_MIN, WORK_CUT } from './env.ts';
+import type { StackConfig, StackEnv } from './env.ts';
+import type { Neighbor } from './neighbor.ts';
+
+/** Bytes before L4. */
+const LEN_L4_AT = LEN_ETHERNET + LEN_IPV4;
+const OFFSETS = (LEN_L4_AT << 16) | (LEN_ETHERNET << 8);
+/** Copy entries a batch may hold. */
+const COPIES = 2048;
+
+/** Arena words transmit takes. */
+export const transmitWords = (config: StackConfig): number =>
+  config.burst * DESC_WORDS + config.burst * TRAIN_LINKS_MAX * DESC_WORDS + COPIES * COPY_WORDS + 3 * 32;
+
+/** How protocols beside TCP send one datagram. */
+export interface Ipv4Out {
+  /** L4 byte offset in packet memory of the datagram just started. */
+  l4: number;
+  /** Starts a single-frame datagram to `dst` with `lengthBytes` of L4; headers written, next hop looked up. Frame id, or -1 no credit/room, -2 no route. */
+  start(dst: number, protocol: number, lengthBytes: number): number;
+  /** Finishes it: descriptor appended, or handed to the neighbour queue while the next hop is unresolved. `flags`: F_* of the descriptor, e.g. F_CSUM_OK. */
+  finish(frameId: number, flags: number): void;
+}
+
+export class Transmit implements Ipv4Out {
+  l4 = 0;
+  /** Descriptors handed to the ring since the last `takeSent`. */
+  private sent = 0;
+  private readonly env: StackEnv;
+  private readonly neighbor: Neighbor;
+  private readonly words: Int32Array;
+  private readonly arena8: Uint8Array;
+  private readonly frame8: Uint8Array;
+  private readonly frame32: Int32Array;
+  private readonly counted: Float64Array;
+  private readonly batchMax: number;
+  private readonly descAt: number;
+  private readonly cutAt: number;
+  private readonly copyAt: number;
+  private count = 0;
+  private trains = 0;
+  private copies = 0;
+  /** Ring slots the batch may come to need. */
+  private slots = 0;
+  private ident: number;
+  private startedHop = 0;
+  private startedBytes = 0;
+  private startedResolved = false;
+  /** For neighbor.poll, made once. */
+  readonly emitWaiting: (frameId: number, lengthBytes: number, flags: number) => void;
+
+  constructor(env: StackEnv, neighbor: Neighbor) {
+    this.env = env;
+    this.neighbor = neighbor;
+    this.words = env.arena.i32;
+    this.arena8 = env.arena.u8;
+    this.frame8 = env.port.frames.u8;
+    this.frame32 = env.port.frames.i32;
+    this.counted = env.counters.v;
+    this.batchMax = env.config.burst;
+    this.descAt = env.arena.take(this.batchMax * DESC_WORDS);
+    this.cutAt = env.arena.take(this.batchMax * TRAIN_LINKS_MAX * DESC_WORDS);
+    this.copyAt = env.arena.take(COPIES * COPY_WORDS);
+    this.ident = env.random() & 0xffff;
+    this.emitWaiting = (frameId, lengthBytes, flags) => {
+      if (this.ready(1, 0)) this.append(frameId, lengthBytes, lengthBytes, flags, 0, 1, 0);
+      else env.port.freeTrain(frameId);
+    };
+  }
+
+  // hot: per packet
+  /** Whether `links` frames can be taken and sent as one descriptor with up to `copies` copy entries. */
+  ready(links: number, copies: number): boolean {
+    if (this.count === this.batchMax || this.copies + copies > COPIES) this.flush();
+    const port = this.env.port;
+    const want = this.slots + links;
+    return port.credit(links) >= links && port.tx.room(want) >= want;
+  }
+
+  // hot: per packet
+  /** A frame, after `ready` said so. */
+  take(): number {
+    return this.env.port.takeFrame();
+  }
+
+  // hot: per packet
+  /** Writes Ethernet and IPv4 headers into `f` and returns the byte offset of L4. `idents`: how many identifications to use up. */
+  header(f: number, src: number, dst: number, protocol: number, l4Bytes: number, macHi: number, macLo: number, idents: number): number {
+    const env = this.env;
+    const frames = env.port.frames;
+    const eth = frames.offset[f] + frames.headroom;
+    setEthernet(frames.view, eth, macHi, macLo, env.host.ownMacHi(), env.host.ownMacLo(), ETHERTYPE_IPV4);
+    setIpv4(frames.view, eth + LEN_ETHERNET, LEN_IPV4 + l4Bytes, this.ident, protocol, src, dst);
+    this.ident = (this.ident + idents) & 0xffff;
+    return eth + LEN_L4_AT;
+  }
+
+  // hot: per packet
+  /** Copies `n` payload bytes from arena byte `src` to packet memory byte `dst`: small ones now, large ones in the burst. */
+  copy(dst: number, src: number, n: number): void {
+    this.counted[C_TX_BYTES_COPIED] += n;
+    if (n > NATIVE_COPY_MIN) {
+      const e = this.copyAt + this.copies++ * COPY_WORDS;
+      const words = this.words;
+      words[e] = dst;
+      words[e + 1] = src;
+      words[e + 2] = n;
+      words[e + 3] = (COPY_FROM_ARENA << 16) | this.count;
+      return;
+    }
+    let i = 0;
+    if (((dst | src) & 3) === 0) {
+      const whole = n & ~3;
+      for (; i < whole; i += 4) this.frame32[(dst + i) >> 2] = this.words[(src + i) >> 2];
+    }
+    for (; i < n; i++) this.frame8[dst + i] = this.arena8[src + i];
+  }
+
+  // hot: per packet
+  /** Appends the descriptor of finished frame `f`; all links are ours and chained. Lengths count from the Ethernet header. */
+  append(f: number, linear: number, total: number, flags: number, gso: number, links: number, hash: number): void {
+    const frames = this.env.port.frames;
+    const words = this.words;
+    const d = this.descAt + this.count * DESC_WORDS;
+    frames.length[f] = linear;
+    if (links === 1) frames.next[f] = -1;
+    else {
+      this.trains++;
+      this.counted[C_TRAINS_TX]++;
+    }
+    words[d + D_FRAME] = f;
+    words[d + D_DATA] = (frames.headroom << 16) | linear;
+    words[d + D_TOTAL] = total;
+    words[d + D_REGION_GEN] = (frames.region << 16) | (frames.generation[f] & GENERATION_MASK);
+    words[d + D_OFFSETS] = OFFSETS;
+    words[d + D_FLAGS_GSO] = (gso << 16) | flags | F_TX | F_PARSED | (links > 1 ? F_TRAIN : 0);
+    words[d + D_SEGS_VLAN] = links;
+    words[d + D_HASH] = hash;
+    this.count++;
+    this.slots += links;
+    this.counted[C_TX_PACKETS]++;
+    this.counted[C_TX_BYTES] += total;
+  }
+
+  // hot: per burst
+  /** Gathers, completes, cuts, and hands the batch to the tx ring (published by its own rule, and by the driver's flush). */
+  flush(): void {
+    if (this.count === 0) return;
+    const env = this.env;
+    const work = this.trains > 0 ? env.txWork : env.txWork & ~WORK_CUT;
+    let at = this.descAt;
+    let n = this.count;
+    if (this.copies > 0 || work !== 0) {
+      if ((work & WORK_CUT) !== 0) at = this.cutAt;
+      n = env.bursts.emit(this.descAt, n, this.copyAt, this.copies, work, at);
+    }
+    this.count = 0;
+    this.copies = 0;
+    this.trains = 0;
+    this.slots = 0;
+    this.counted[C_TX_BURSTS]++;
+    this.sent += n;
+    this.push(at, n);
+  }
+
+  // hot: per burst
+  private push(at: number, n: number): void {
+    const env = this.env;
+    const frames = env.port.frames;
+    const tx = env.port.tx;
+    const words = this.words;
+    for (let i = 0; i < n; i++, at += DESC_WORDS) {
+      if ((words[at + D_FLAGS_GSO] & F_BAD) !== 0) {
+        this.counted[C_DROP + words[at + D_HASH]]++;
+        env.port.freeTrain(words[at + D_FRAME]);
+        continue;
+      }
+      for (let f = words[at + D_FRAME]; f >= 0; f = frames.next[f]) frames.owner[f] = OWNER_RING;
+      tx.room(1);
+      const s = tx.slot(0);
+      for (let k = 0; k < DESC_WORDS; k++) tx.words[s + k] = words[at + k];
+      tx.put(1);
+    }
+  }
+
+  /** Descriptors sent since the last call. */
+  takeSent(): number {
+    const n = this.sent;
+    this.sent = 0;
+    return n;
+  }
+
+  /** Whether the ring, not credit, is what output waits for. */
+  ringFull(): boolean {
+    return this.env.port.tx.room(1) < 1;
+  }
+
+  start(dst: number, protocol: number, lengthBytes: number): number {
+    const { host, port } = this.env;
+    if (LEN_L4_AT + lengthBytes > port.frames.frameBytes - port.frames.headroom) return -1;
+    const hop = host.nextHop(dst);
+    if (hop === 0) return -2;
+    const state = this.neighbor.resolve(hop);
+    if (state === NB_FAILED) return -2;
+    if (!this.ready(1, 0)) return -1;
+    const f = this.take();
+    const known = state === NB_REACHABLE;
+    port.frames.next[f] = -1;
+    this.l4 = this.header(f, host.address(), dst, protocol, lengthBytes, known ? this.neighbor.macHi : 0, known ? this.neighbor.macLo : 0, 1);
+    this.startedHop = hop;
+    this.startedBytes = LEN_L4_AT + lengthBytes;
+    this.startedResolved = known;
+    return f;
+  }
+
+  finish(frameId: number, flags: number): void {
+    if (this.startedResolved) this.append(frameId, this.startedBytes, this.startedBytes, flags, 0, 1, 0);
+    else this.neighbor.wait(this.startedHop, frameId, this.startedBytes, flags);
+  }
+}
