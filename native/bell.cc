@@ -10,7 +10,7 @@ namespace flowring {
 
 namespace {
 
-napi_value eventfdCreate(napi_env env, napi_callback_info) {
+napi_value eventfdOpen(napi_env env, napi_callback_info) {
   const int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
   return fd < 0 ? failErrno(env, "eventfd", errno) : number(env, fd);
 }
@@ -46,7 +46,7 @@ napi_value eventfdWait(napi_env env, napi_callback_info info) {
 }  // namespace
 
 void registerBell(napi_env env, napi_value exports) {
-  define(env, exports, "eventfdCreate", eventfdCreate);
+  define(env, exports, "eventfdOpen", eventfdOpen);
   define(env, exports, "eventfdWrite", eventfdWrite);
   define(env, exports, "eventfdClose", eventfdClose);
   define(env, exports, "eventfdWait", eventfdWait);

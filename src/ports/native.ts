@@ -66,12 +66,16 @@ interface RawAddon {
   setThreadName(name: string): void;
   gettid(): number;
   currentCpu(): number;
-  threadStats(into: Float64Array): void;
+  /** CPU nanoseconds of this thread so far. */
+  threadCpuNs(): number;
+  /** Context switches of this thread so far: it slept; it was put off the CPU. */
+  voluntarySwitches(): number;
+  involuntarySwitches(): number;
   clock(memoryId: number, byteOffset: number): void;
   nowNs(): number;
   pause(n: number): void;
   microtasks(): boolean;
-  eventfdCreate(): number;
+  eventfdOpen(): number;
   eventfdWrite(fd: number): void;
   eventfdWait(fd: number, ms: number): number;
   eventfdClose(fd: number): void;
