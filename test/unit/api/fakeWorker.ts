@@ -337,6 +337,7 @@ export class FakeWorker implements WorkerContext {
 
   stop(): void {
     this.stopped++;
+    this.asked = true;
   }
 
   wake(): void {
