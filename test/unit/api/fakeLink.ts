@@ -52,7 +52,7 @@ export class FakeLink {
       f.joined = true;
       const listener = server.sockets.all.findIndex((l) => l.open && l.backlog > 0 && l.port === f.peerPort);
       if (listener < 0) throw new Error(`nobody listens on port ${f.peerPort}`);
-      const s = server.sockets.connected(0);
+      const s = server.sockets.connected(5000);
       Object.assign(server.sockets.all[s]!, { joined: true });
       this.pairs.set(c, s);
       server.sockets.all[listener]!.accepts.push(s);
