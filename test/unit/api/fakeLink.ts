@@ -70,7 +70,7 @@ export class FakeLink {
     const ended = !source.open || source.down > SHUT_RD;
     if (ended && source.outbox.length === 0 && !sink.eof && sink.open) to.sockets.set(b, { eof: true }, EPOLLIN | EPOLLRDHUP);
     if (source.open && source.room === 0 && source.outbox.length === 0) {
-      from.sockets.set(a, { room: 1 + Math.floor(this.random() * ROOM_MAX) }, EPOLLOUT);
+      from.sockets.set(a, { room: 5 + Math.floor(this.random() * ROOM_MAX) }, EPOLLOUT);
     }
   }
 }
