@@ -11,7 +11,7 @@ import { C_DROP, C_RX_BURSTS, C_RX_BYTES, C_RX_DELIVERED, C_RX_PACKETS, C_TRAINS
 import { DROP_BAD_DESCRIPTOR, DROP_FRAGMENT, DROP_NO_LISTENER, DROP_NONE, DROP_UNKNOWN_PROTOCOL } from '../rings/drops.ts';
 import { frameValid } from '../rings/frameTable.ts';
 import {
-  D_DATA, D_FLAGS_GSO, D_FRAME, D_HASH, D_REGION_GEN, D_TOTAL, DESC_WORDS, F_BAD, F_CSUM_OK, F_FRAGMENT, F_ICMP, F_IPCSUM_OK, F_PARSED,
+  D_DATA, D_FLAGS_GSO, D_FRAME, D_HASH, D_REGION_GEN, D_SEGS_VLAN, D_TOTAL, DESC_WORDS, F_BAD, F_CSUM_OK, F_FRAGMENT, F_ICMP, F_IPCSUM_OK, F_PARSED,
   F_TCP, F_TRAIN, F_UDP, OWNER_WORKER, TRAIN_LINKS_MAX,
 } from '../rings/layout.ts';
 import type { RingConsumer } from '../rings/spsc.ts';
@@ -63,6 +63,8 @@ export function createStack(env: StackEnv): Stack {
   const words = env.arena.i32;
   const mine = OWNER_WORKER + env.worker;
   const coalesce = config.coalesce ? 1 : 0;
+  /** Per frame pulled this breath: whether it arrived as the head of a train. */
+  const arrivedTrain = new Uint8Array(frames.frames);
   let epochSeen = env.host.epoch();
   let pulled = 0;
   /** All pulled descriptors are parsed and vouched for. */
@@ -92,8 +94,10 @@ export function createStack(env: StackEnv): Stack {
     }
     if ((words[d + D_FLAGS_GSO] & F_TRAIN) === 0) {
       frames.next[f] = -1;
+      arrivedTrain[f] = 0;
       return true;
     }
+    arrivedTrain[f] = 1;
     return claimTrain(d, f, data & 0xffff);
   }
 
@@ -138,7 +142,9 @@ export function createStack(env: StackEnv): Stack {
   // hot: per packet
   function dispatch(d: number): void {
     const flags = words[d + D_FLAGS_GSO];
-    counted[C_RX_PACKETS]++;
+    // GRO made one train of so many received frames; a train that arrived as one counts once.
+    const packets = (flags & F_TRAIN) !== 0 && arrivedTrain[words[d + D_FRAME]] === 0 ? words[d + D_SEGS_VLAN] & 0xffff : 1;
+    counted[C_RX_PACKETS] += packets;
     counted[C_RX_BYTES] += words[d + D_TOTAL];
     if ((flags & F_TRAIN) !== 0) counted[C_TRAINS_RX]++;
     let reason = DROP_NONE;
@@ -154,8 +160,8 @@ export function createStack(env: StackEnv): Stack {
       reason = (flags & F_FRAGMENT) !== 0 ? DROP_FRAGMENT : (flags & F_UDP) !== 0 ? DROP_NO_LISTENER : DROP_UNKNOWN_PROTOCOL;
       port.freeTrain(words[d + D_FRAME]);
     }
-    if (reason === DROP_NONE) counted[C_RX_DELIVERED]++;
-    else counted[C_DROP + reason]++;
+    if (reason === DROP_NONE) counted[C_RX_DELIVERED] += packets;
+    else counted[C_DROP + reason] += packets;
   }
 
   // hot: per burst

@@ -8,7 +8,7 @@
  */
 import { C_TCP_FAST_RETRANS } from '../../rings/counters.ts';
 import type { Machine } from './machine.ts';
-import { T_RECOVERY, T_REXMIT, T_TIMING } from './tcb.ts';
+import { T_PARTIAL, T_RECOVERY, T_REXMIT, T_TIMING } from './tcb.ts';
 
 /** Byte-counting limit of one ACK in slow start, in segments. RFC 9406 section 4.2 gives 8 for senders that do not pace; GRO makes stretch ACKs the rule. */
 const ABC_LIMIT = 8;
@@ -61,7 +61,7 @@ export function createCongestion(m: Machine): Congestion {
   /** RFC 6582 section 3.2, steps 3 (full acknowledgment) and 4 (partial). */
   function recovering(c: number, acked: number): void {
     if (((sndUna[c] - recover[c]) | 0) >= 0) {
-      flags[c] &= ~(T_RECOVERY | T_REXMIT);
+      flags[c] &= ~(T_RECOVERY | T_REXMIT | T_PARTIAL);
       dupAcks[c] = 0;
       ackedBytes[c] = 0;
       const flight = (sndMax[c] - sndUna[c]) | 0;
@@ -103,7 +103,7 @@ export function createCongestion(m: Machine): Congestion {
     ackedBytes[c] = 0;
     dupAcks[c] = 0;
     recover[c] = sndMax[c];
-    flags[c] &= ~(T_RECOVERY | T_REXMIT | T_TIMING);
+    flags[c] &= ~(T_RECOVERY | T_REXMIT | T_PARTIAL | T_TIMING);
   }
 
   function onIdle(c: number): void {

@@ -32,7 +32,7 @@ import {
   CAN_RECEIVE, CLOSE_WAIT, CLOSED, CLOSING, ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, LAST_ACK, SYN_RCVD, SYN_SENT, TIME_WAIT,
 } from './states.ts';
 import {
-  T_EOF, T_FIN, T_FIN_SEEN, T_FULL, T_HALF_OPEN, T_OPEN, T_PERSIST, T_QUEUED, T_RECOVERY, T_SYN, T_TIMING, T_TS,
+  T_EOF, T_FIN, T_FIN_SEEN, T_FULL, T_HALF_OPEN, T_OPEN, T_PARTIAL, T_PERSIST, T_QUEUED, T_RECOVERY, T_SYN, T_TIMING, T_TS,
 } from './tcb.ts';
 
 /** RFC 7323 section 5.5: an older TS.Recent proves nothing. 24 days in milliseconds. */
@@ -453,7 +453,8 @@ export function createTcpInput(m: Machine, parts: InputParts): TcpInput {
       // RFC 6298 sections 5.2 and 5.3
       if (segAck === sndMax[c]) {
         rtoAt[c] = 0;
-      } else {
+      } else if ((flags[c] & T_PARTIAL) === 0) {
+        if ((flags[c] & T_RECOVERY) !== 0) flags[c] |= T_PARTIAL;
         rtoAt[c] = m.deadline(rtoMs[c]);
         wheel.arm(c, rtoAt[c]);
       }

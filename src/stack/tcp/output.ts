@@ -194,7 +194,6 @@ export function createOutput(m: Machine, send: SendBuffer, congestion: Congestio
     const fin = (flags[c] & T_FIN) !== 0 && n === sbLen[c] && out > n;
     segment(c, una, fin ? ACK | FIN : ACK, n, 1);
     sent(c, una, (una + n + (fin ? 1 : 0)) | 0, 1);
-    armRto(c);
     return true;
   }
 
