@@ -155,7 +155,9 @@ export function cpuPlan(
   const cpus = Array.from({ length: threads }, (_, i) => pool[i % pool.length]!);
   const warnings =
     threads > pool.length
-      ? [`${threads} threads on ${pool.length} CPU${pool.length === 1 ? '' : 's'} (${formatCpus(pool)}): they take turns, so figures are not those of one core a thread`]
+      ? [
+          `${threads} threads on ${pool.length} CPU${pool.length === 1 ? '' : 's'} (${formatCpus(pool)}): they take turns, so figures are not those of one core a thread`,
+        ]
       : [];
   return { cpus, warnings };
 }

@@ -62,7 +62,8 @@ async function codeOf(file: string): Promise<ConfigInput> {
     throw new ConfigError(`cannot load the configuration: ${(e as Error).message.split('\n')[0]}`, file);
   }
   const config = module.config ?? module.default;
-  if (typeof config !== 'object' || config === null) throw new ConfigError('exports no config; write: export const config = defineConfig({ … })', file);
+  if (typeof config !== 'object' || config === null)
+    throw new ConfigError('exports no config; write: export const config = defineConfig({ … })', file);
   return config;
 }
 
@@ -158,7 +159,9 @@ export function program(done: (exit: Exit) => void): Command {
     .description('what this machine lacks to run with these options, each line with the fix; exit 1 if it cannot')
     .addOption(json('print one object'))
     .action((raw: Raw) =>
-      done(Promise.all([import('./doctor.ts'), loadOptionsOf(raw)]).then(([d, load]) => d.doctorCommand({ load, json: raw.json === true }))),
+      done(
+        Promise.all([import('./doctor.ts'), loadOptionsOf(raw)]).then(([d, load]) => d.doctorCommand({ load, json: raw.json === true })),
+      ),
     );
   root
     .command('top')

@@ -55,7 +55,11 @@ function kernel(s: Surroundings, tap: boolean): Finding {
   const [major, minor] = s.kernel.split('.').map((n) => Number.parseInt(n, 10)) as [number, number];
   // multi-queue TAP and offloads of virtio-net headers came together in 3.8
   if (major > 3 || (major === 3 && minor >= 8)) return ok('kernel', `Linux ${s.kernel}`);
-  return (tap ? fail : warn)('kernel', `Linux ${s.kernel}: TAP devices before 3.8 have no multiple queues`, 'use a newer kernel, or --nic switch');
+  return (tap ? fail : warn)(
+    'kernel',
+    `Linux ${s.kernel}: TAP devices before 3.8 have no multiple queues`,
+    'use a newer kernel, or --nic switch',
+  );
 }
 
 function addon(s: Surroundings, tap: boolean): Finding[] {
@@ -94,7 +98,13 @@ function address(s: Surroundings, c: Config): Finding[] {
   const owner = kernelOwner(c, s.addresses);
   if (owner !== undefined) {
     const where = owner.iface === '' ? '' : ` on ${owner.iface}`;
-    return [fail('address', `the kernel owns ${formatIp(ip)}${where} and would answer its connections with RST`, 'give the stack another address of the link with --address')];
+    return [
+      fail(
+        'address',
+        `the kernel owns ${formatIp(ip)}${where} and would answer its connections with RST`,
+        'give the stack another address of the link with --address',
+      ),
+    ];
   }
   const out = [ok('address', `${c.address} is not the kernel's`)];
   const name = c.nic.startsWith('tap:') ? c.nic.slice(4) : '';
@@ -102,10 +112,22 @@ function address(s: Surroundings, c: Config): Finding[] {
   const elsewhere = s.addresses.find((a) => onLink(a) && a.iface !== name);
   const here = s.addresses.find((a) => onLink(a) && a.iface === name);
   if (elsewhere !== undefined)
-    out.push(warn('route', `the kernel has ${formatIp(elsewhere.ip)}/${elsewhere.prefix} of the same link on ${elsewhere.iface} and sends replies there`, 'use another network, or a network namespace'));
+    out.push(
+      warn(
+        'route',
+        `the kernel has ${formatIp(elsewhere.ip)}/${elsewhere.prefix} of the same link on ${elsewhere.iface} and sends replies there`,
+        'use another network, or a network namespace',
+      ),
+    );
   else if (here === undefined) {
     const peer = formatIp((ip & maskOf(prefix)) + ((ip & ~maskOf(prefix)) === 1 ? 2 : 1));
-    out.push(warn('route', 'the kernel has no address on this link, so its own programs cannot reach the stack', `ip addr add ${peer}/${prefix} dev ${name === '' ? 'the TAP' : name}, once it is up`));
+    out.push(
+      warn(
+        'route',
+        'the kernel has no address on this link, so its own programs cannot reach the stack',
+        `ip addr add ${peer}/${prefix} dev ${name === '' ? 'the TAP' : name}, once it is up`,
+      ),
+    );
   } else out.push(ok('route', `the kernel's side is ${formatIp(here.ip)}`));
   return out;
 }
@@ -121,7 +143,13 @@ function cpus(s: Surroundings, c: Config): Finding[] {
     out.push(warn('governor', `CPU frequency governor is ${governor}`, 'cpupower frequency-set -g performance'));
   const [quota, period] = (s.read('/sys/fs/cgroup/cpu.max') ?? '').trim().split(' ');
   if (period !== undefined && quota !== 'max' && Number(quota) / Number(period) < threads)
-    out.push(warn('quota', `this cgroup may use ${(Number(quota) / Number(period)).toFixed(1)} CPUs, for ${threads} threads`, 'raise the CPU limit of the container, or fewer --workers'));
+    out.push(
+      warn(
+        'quota',
+        `this cgroup may use ${(Number(quota) / Number(period)).toFixed(1)} CPUs, for ${threads} threads`,
+        'raise the CPU limit of the container, or fewer --workers',
+      ),
+    );
   return out;
 }
 

@@ -109,10 +109,16 @@ export function compare(pid: number, before: readonly ObservedThread[], after: r
   const sum = (of: (t: TopThread) => number): number => threads.reduce((n, t) => n + of(t), 0);
   const own = (of: (t: ObservedThread) => number): number => after.reduce((n, t) => n + of(t), 0);
   const totals = {
-    cpuSeconds: round(sum((t) => t.cpuSeconds), 3),
+    cpuSeconds: round(
+      sum((t) => t.cpuSeconds),
+      3,
+    ),
     rxPackets: sum((t) => t.rxPackets),
     txPackets: sum((t) => t.txPackets),
-    gbps: round(sum((t) => t.gbps), 4),
+    gbps: round(
+      sum((t) => t.gbps),
+      4,
+    ),
     drops: sum((t) => t.drops),
     bytesVerified: own((t) => t.bytesVerified),
     connections: own((t) => t.connections),
@@ -130,13 +136,15 @@ export function choose(pid: number | undefined, directory = CONTROL_DIRECTORY): 
     if (paths === undefined) throw new ConfigError(`process ${pid} runs no flowring that can be seen here; ${known(running)}`, '--pid');
     return { pid, paths };
   }
-  if (running.size === 0) throw new ConfigError('no flowring is running here that publishes its figures (that takes the native addon, see flowring doctor)');
+  if (running.size === 0)
+    throw new ConfigError('no flowring is running here that publishes its figures (that takes the native addon, see flowring doctor)');
   if (running.size > 1) throw new ConfigError(`several processes run flowring: ${[...running.keys()].join(', ')}; choose one with --pid`);
   const [[only, paths]] = [...running] as [[number, string[]]];
   return { pid: only, paths };
 }
 
-const known = (running: Map<number, string[]>): string => (running.size === 0 ? 'none is running' : `running: ${[...running.keys()].join(', ')}`);
+const known = (running: Map<number, string[]>): string =>
+  running.size === 0 ? 'none is running' : `running: ${[...running.keys()].join(', ')}`;
 
 const sleep = (ms: number, signal: AbortSignal): Promise<void> =>
   new Promise((done) => {

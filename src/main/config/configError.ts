@@ -9,7 +9,9 @@ export class ConfigError extends Error {
   readonly place: string;
 
   constructor(message: string, place = '') {
-    super((place === '' ? message : `${place}: ${message}`).replace(/\s*\n\s*/g, ' '));
+    // "--cpus: cpus: …" would say the key twice
+    const rest = place.startsWith('--') && message.startsWith(`${place.slice(2)}: `) ? message.slice(place.length) : message;
+    super((place === '' ? rest : `${place}: ${rest}`).replace(/\s*\n\s*/g, ' '));
     this.name = 'ConfigError';
     this.place = place;
   }

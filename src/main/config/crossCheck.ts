@@ -34,7 +34,8 @@ class CrossCheck {
     if (c.gateway === null) return;
     const gw = parseIp(c.gateway)!;
     if (gw === ip) this.refuse('gateway', `"${c.gateway}" is the stack's own address; name the router's`);
-    if (((gw ^ ip) & maskOf(prefix)) !== 0) this.refuse('gateway', `"${c.gateway}" is not on the link of ${c.address}; name a router inside it`);
+    if (((gw ^ ip) & maskOf(prefix)) !== 0)
+      this.refuse('gateway', `"${c.gateway}" is not on the link of ${c.address}; name a router inside it`);
     const bad = refuseHostAddress(gw, prefix);
     if (bad !== null) this.refuse('gateway', `"${c.gateway}" ${bad}; name the router's own address`);
   }
@@ -44,7 +45,8 @@ class CrossCheck {
     for (const pair of this.c.arpStatic) {
       const neighbour = parseIp(pair.split('=')[0]!)!;
       if (neighbour === ip) this.refuse('arp.static', `"${pair}" is the stack's own address; remove it`);
-      if (((neighbour ^ ip) & maskOf(prefix)) !== 0) this.refuse('arp.static', `"${pair}" is not on the link of ${this.c.address}; remove it`);
+      if (((neighbour ^ ip) & maskOf(prefix)) !== 0)
+        this.refuse('arp.static', `"${pair}" is not on the link of ${this.c.address}; remove it`);
     }
   }
 
@@ -65,10 +67,14 @@ class CrossCheck {
     if (c.frames < need) {
       const most = 2 ** Math.floor(Math.log2(Math.max(1, (c.frames - TRAIN_LINKS_MAX - c.burst) / (2 * c.workers))));
       const fix = most >= 64 ? `raise frames or lower rings.grant to ${most}` : 'raise frames';
-      this.refuse('frames', `${c.frames} are too few: ${c.workers} workers may hold ${need - TRAIN_LINKS_MAX - c.burst} as credit, so at least ${need}; ${fix}`);
+      this.refuse(
+        'frames',
+        `${c.frames} are too few: ${c.workers} workers may hold ${need - TRAIN_LINKS_MAX - c.burst} as credit, so at least ${need}; ${fix}`,
+      );
     }
     const room = c.frameBytes - HEADROOM - LINK_BYTES;
-    if (c.mtu > room) this.refuse('mtu', `${c.mtu} does not fit frames of ${c.frameBytes} bytes (at most ${room}); say frame-bytes ${c.frameBytes * 2}`);
+    if (c.mtu > room)
+      this.refuse('mtu', `${c.mtu} does not fit frames of ${c.frameBytes} bytes (at most ${room}); say frame-bytes ${c.frameBytes * 2}`);
     if (c.ringsRx < c.burst) this.refuse('rings.rx', `${c.ringsRx} is below burst ${c.burst}; raise it`);
   }
 
@@ -83,21 +89,37 @@ class CrossCheck {
     const windowMax = 65535 * 2 ** c.tcpWindowScale;
     if (c.tcpRcvbuf > windowMax) {
       const scale = Math.ceil(Math.log2(c.tcpRcvbuf / 65535));
-      this.refuse('tcp.rcvbuf', `${c.tcpRcvbuf} is more than window scale ${c.tcpWindowScale} can say (${windowMax}); say tcp.window-scale ${scale}`);
+      this.refuse(
+        'tcp.rcvbuf',
+        `${c.tcpRcvbuf} is more than window scale ${c.tcpWindowScale} can say (${windowMax}); say tcp.window-scale ${scale}`,
+      );
     }
     const bytes = c.chunks * c.chunkBytes;
-    if (bytes > 0x40000000) this.refuse('chunks', `${c.chunks} of ${c.chunkBytes} bytes are more than 1 GiB a worker; at most ${0x40000000 / c.chunkBytes}`);
+    if (bytes > 0x40000000)
+      this.refuse('chunks', `${c.chunks} of ${c.chunkBytes} bytes are more than 1 GiB a worker; at most ${0x40000000 / c.chunkBytes}`);
     const one = c.tcpRcvbuf + c.tcpSndbuf;
-    if (bytes < one) this.refuse('chunks', `${c.chunks} of ${c.chunkBytes} bytes do not hold one connection's buffers (${one}); at least ${Math.ceil(one / c.chunkBytes)}`);
+    if (bytes < one)
+      this.refuse(
+        'chunks',
+        `${c.chunks} of ${c.chunkBytes} bytes do not hold one connection's buffers (${one}); at least ${Math.ceil(one / c.chunkBytes)}`,
+      );
   }
 
   withoutEffect(): void {
     if (this.c.nic === 'switch') return;
     const keys: readonly Key[] = [
-      'switch.loss', 'switch.delay-us', 'switch.jitter-us', 'switch.reorder', 'switch.duplicate', 'switch.corrupt', 'switch.rate-bps', 'switch.seed',
+      'switch.loss',
+      'switch.delay-us',
+      'switch.jitter-us',
+      'switch.reorder',
+      'switch.duplicate',
+      'switch.corrupt',
+      'switch.rate-bps',
+      'switch.seed',
     ];
     for (const key of keys)
-      if (this.origin(key) !== 'default') this.warnings.push(`${this.origin(key)}: ${key} has no effect: the port is ${this.c.nic}, not the switch`);
+      if (this.origin(key) !== 'default')
+        this.warnings.push(`${this.origin(key)}: ${key} has no effect: the port is ${this.c.nic}, not the switch`);
   }
 }
 

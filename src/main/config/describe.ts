@@ -15,7 +15,10 @@ const defaultText = (spec: KeySpec): string => formatValue(spec, spec.default);
 
 /** `key = value  # origin`, a line each: loads as a configuration file again. */
 export function printConfig(config: ResolvedConfig): string {
-  const rows = allSpecs().map((spec) => [`${spec.key} = ${formatValue(spec, config.values[camelOf(spec.key)])}`, config.origin(spec.key as Key)]);
+  const rows = allSpecs().map((spec) => [
+    `${spec.key} = ${formatValue(spec, config.values[camelOf(spec.key)])}`,
+    config.origin(spec.key as Key),
+  ]);
   const width = Math.max(...rows.map(([left]) => left!.length));
   return rows.map(([left, origin]) => `${left!.padEnd(width)}  # ${origin}`).join('\n');
 }
@@ -34,21 +37,30 @@ export function helpKeys(): string {
   return `Keys for --set and --config (docs/config.md has ranges):\n${lines.join('\n')}`;
 }
 
-const escape = (text: string): string => text.replace(/\|/g, '\\|').replace(/</g, '&lt;');
+const escapeCell = (text: string): string => text.replace(/\|/g, '\\|').replace(/</g, '&lt;');
 
 function section(title: string, specs: readonly KeySpec[]): string {
   const rows = specs.map((s) => {
-    const auto = s.auto === undefined ? '' : ` \`auto\`: ${escape(s.auto)}.`;
-    const alias = s.aliases === undefined ? '' : ` Also understood: ${Object.entries(s.aliases).map(([from, to]) => `\`${from}\` (${to})`).join(', ')}.`;
+    const auto = s.auto === undefined ? '' : ` \`auto\`: ${escapeCell(s.auto)}.`;
+    const alias =
+      s.aliases === undefined
+        ? ''
+        : ` Also understood: ${Object.entries(s.aliases)
+            .map(([from, to]) => `\`${from}\` (${to})`)
+            .join(', ')}.`;
     const not = s.unavailable === undefined ? '' : ` Not in this version: ${s.unavailable.map((u) => `\`${u}\``).join(', ')}.`;
-    const flag = s.flag === undefined ? '' : ` Option \`${escape(s.flag)}\`.`;
-    return `| \`${s.key}\` | \`${defaultText(s)}\` | ${escape(allowed(s))} | ${s.since} | ${escape(s.help)}${auto}${alias}${not}${flag} |`;
+    const flag = s.flag === undefined ? '' : ` Option \`${escapeCell(s.flag)}\`.`;
+    return `| \`${s.key}\` | \`${defaultText(s)}\` | ${escapeCell(allowed(s))} | ${s.since} | ${escapeCell(s.help)}${auto}${alias}${not}${flag} |`;
   });
   return `## ${title}\n\n| key | default | allowed | since | meaning |\n|---|---|---|---|---|\n${rows.join('\n')}\n`;
 }
 
 const TITLES: Readonly<Record<string, string>> = {
-  rings: 'Rings', offload: 'Offloads', tcp: 'TCP', switch: 'Switch port', arp: 'ARP',
+  rings: 'Rings',
+  offload: 'Offloads',
+  tcp: 'TCP',
+  switch: 'Switch port',
+  arp: 'ARP',
 };
 
 /** docs/config.md. */
@@ -58,10 +70,15 @@ export function configMarkdown(): string {
     return group in TITLES ? group : '';
   };
   const groups = ['', ...Object.keys(TITLES)];
-  const sections = groups.map((g) => section(g === '' ? 'Port, threads, memory' : TITLES[g]!, allSpecs().filter((s) => groupOf(s) === g)));
+  const sections = groups.map((g) =>
+    section(
+      g === '' ? 'Port, threads, memory' : TITLES[g]!,
+      allSpecs().filter((s) => groupOf(s) === g),
+    ),
+  );
   return `# Configuration
 
-Made from src/main/config/schema.ts by \`npm run docs:config\`; a test checks that it is current.
+Made from src/main/config/keys.ts by \`npm run docs:config\`; a test checks that it is current.
 
 A value comes from, later ones winning: the default, code (\`open({…})\`), a file (\`--config FILE\`), an option, \`--set key=value\`.
 \`flowring run --print-config\` shows every value and where it came from, in a form that loads as a file again.
@@ -92,7 +109,9 @@ function schemaOf(spec: KeySpec): Record<string, unknown> {
   const base = { description: spec.help };
   const words = [...(spec.auto === undefined ? [] : ['auto']), ...(spec.none === true ? ['none'] : [])];
   const orWords = (own: Record<string, unknown>[]): Record<string, unknown> =>
-    own.length === 1 && words.length === 0 ? { ...base, ...own[0] } : { ...base, anyOf: [...own, ...(words.length === 0 ? [] : [{ enum: words }])] };
+    own.length === 1 && words.length === 0
+      ? { ...base, ...own[0] }
+      : { ...base, anyOf: [...own, ...(words.length === 0 ? [] : [{ enum: words }])] };
   const range = { minimum: spec.min, maximum: spec.max };
   switch (spec.type) {
     case 'int':
@@ -101,7 +120,10 @@ function schemaOf(spec: KeySpec): Record<string, unknown> {
     case 'duration':
     case 'rate':
     case 'fraction':
-      return orWords([{ type: 'number', ...range }, { type: 'string', pattern: '^[0-9.]+ ?[A-Za-zµ%/]*$' }]);
+      return orWords([
+        { type: 'number', ...range },
+        { type: 'string', pattern: '^[0-9.]+ ?[A-Za-zµ%/]*$' },
+      ]);
     case 'bool':
       return { ...base, type: 'boolean' };
     case 'word':
@@ -122,7 +144,8 @@ export function configJsonSchema(): string {
     const dot = spec.key.indexOf('.');
     const group = spec.key.slice(0, dot);
     if (dot < 0 || allSpecs().some((s) => s.key === group)) continue;
-    const nested = (properties[group] ??= { type: 'object', additionalProperties: false, properties: {} }) as { properties: Record<string, unknown> };
+    properties[group] ??= { type: 'object', additionalProperties: false, properties: {} };
+    const nested = properties[group] as { properties: Record<string, unknown> };
     nested.properties[spec.key.slice(dot + 1)] = own;
   }
   const schema = {

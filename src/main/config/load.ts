@@ -42,7 +42,8 @@ function readFile(file: string): { values: RawValue[]; notes: string[] } {
     text = readFileSync(file, 'utf8').replace(/^\uFEFF/, '');
   } catch (e) {
     const code = (e as NodeJS.ErrnoException).code;
-    const why = code === 'ENOENT' ? 'no such file' : code === 'EACCES' ? 'permission denied' : code === 'EISDIR' ? 'is a directory' : String(code);
+    const why =
+      code === 'ENOENT' ? 'no such file' : code === 'EACCES' ? 'permission denied' : code === 'EISDIR' ? 'is a directory' : String(code);
     throw new ConfigError(`cannot read the configuration: ${why}`, file);
   }
   const first = text.replace(/\/\*[\s\S]*?\*\/|\/\/.*|#.*/g, '').trimStart()[0];
@@ -145,4 +146,3 @@ export function listedCpus(c: Pick<Config, 'cpus'>): number[] {
   const list = c.cpus === 'auto' || c.cpus === 'none' ? [] : parseCpus(c.cpus);
   return typeof list === 'string' ? [] : list;
 }
-

@@ -21,7 +21,8 @@ export interface KernelAddress {
 export function kernelAddresses(read: ReadText = readText, interfaces: typeof networkInterfaces = networkInterfaces): KernelAddress[] {
   const out: KernelAddress[] = [];
   for (const [iface, list] of Object.entries(interfaces()))
-    for (const a of list ?? []) if (a.family === 'IPv4') out.push({ ip: parseIp(a.address)!, iface, prefix: Number(a.cidr?.split('/')[1] ?? 32) });
+    for (const a of list ?? [])
+      if (a.family === 'IPv4') out.push({ ip: parseIp(a.address)!, iface, prefix: Number(a.cidr?.split('/')[1] ?? 32) });
   // fib_trie: a leaf "|-- 192.0.2.2" followed by "/32 host LOCAL"
   let leaf: number | null = null;
   for (const line of (read('/proc/net/fib_trie') ?? '').split('\n')) {
@@ -36,7 +37,10 @@ export function kernelAddresses(read: ReadText = readText, interfaces: typeof ne
 }
 
 /** The kernel's entry that clashes with the stack's address, or undefined. A switch port is in memory: nothing can clash. */
-export function kernelOwner(c: Pick<Config, 'nic' | 'address'>, addresses: readonly KernelAddress[] = kernelAddresses()): KernelAddress | undefined {
+export function kernelOwner(
+  c: Pick<Config, 'nic' | 'address'>,
+  addresses: readonly KernelAddress[] = kernelAddresses(),
+): KernelAddress | undefined {
   if (c.nic === 'switch') return undefined;
   const { ip } = parseCidr(c.address)!;
   return addresses.find((a) => a.ip === ip);
@@ -87,13 +91,15 @@ export function portRefusal(c: Pick<Config, 'nic'>, read: ReadText = readText, o
   if (c.nic === 'switch') return null;
   const name = c.nic.includes(':') ? c.nic.slice(c.nic.indexOf(':') + 1) : '';
   const tun = openTun();
-  if (tun === 'ENOENT') return 'nic: /dev/net/tun does not exist; load the module (modprobe tun), or in a container add --device /dev/net/tun';
+  if (tun === 'ENOENT')
+    return 'nic: /dev/net/tun does not exist; load the module (modprobe tun), or in a container add --device /dev/net/tun';
   if (tun !== null) return 'nic: no permission to open /dev/net/tun; run as root, or give the user access to it';
   const exists = name !== '' && read(`/sys/class/net/${name}/ifindex`) !== null;
   const flags = name === '' ? null : read(`/sys/class/net/${name}/tun_flags`);
   if (exists && flags === null) return `nic: ${name} exists and is no TAP device; choose another name`;
   // IFF_TAP is 2, IFF_TUN is 1 (linux/if_tun.h)
-  if (flags !== null && (Number.parseInt(flags, 16) & 2) === 0) return `nic: ${name} is a TUN device, which carries no Ethernet; choose another name`;
+  if (flags !== null && (Number.parseInt(flags, 16) & 2) === 0)
+    return `nic: ${name} is a TUN device, which carries no Ethernet; choose another name`;
   if (hasCapability(CAP_NET_ADMIN, read)) return null;
   const owner = name === '' ? -1 : Number.parseInt(read(`/sys/class/net/${name}/owner`) ?? '-1', 10);
   if (flags !== null && owner === process.getuid?.()) return null;

@@ -30,7 +30,11 @@ function distance(a: string, b: string): number {
 
 /** The known key nearest to `key`, or undefined when none is near. A right name in a wrong or missing group counts as near. */
 export function nearestKey(key: string): string | undefined {
-  const fold = (s: string): string => s.replace(/([a-z])([A-Z])/g, '$1-$2').toLowerCase().replace(/_/g, '-');
+  const fold = (s: string): string =>
+    s
+      .replace(/([a-z])([A-Z])/g, '$1-$2')
+      .toLowerCase()
+      .replace(/_/g, '-');
   const want = fold(key);
   let best: string | undefined;
   let bestScore = Number.POSITIVE_INFINITY;
@@ -55,8 +59,8 @@ function lineOf(text: string, offset: number): number {
   return line;
 }
 
-function valueOf(node: Node): unknown {
-  if (node.type === 'array') return (node.children ?? []).map(valueOf);
+function jsonValue(node: Node): unknown {
+  if (node.type === 'array') return (node.children ?? []).map(jsonValue);
   if (node.type === 'object') return {};
   return node.value;
 }
@@ -67,7 +71,9 @@ export function readJson(text: string, file: string): RawValue[] {
   const root = parseTree(text, errors, { allowTrailingComma: true, disallowComments: false });
   const first = errors[0];
   if (first !== undefined) {
-    const what = printParseErrorCode(first.error).replace(/([a-z])([A-Z])/g, '$1 $2').toLowerCase();
+    const what = printParseErrorCode(first.error)
+      .replace(/([a-z])([A-Z])/g, '$1 $2')
+      .toLowerCase();
     throw new ConfigError(`not valid JSON: ${what}`, `${file}:${lineOf(text, first.offset)}`);
   }
   if (root?.type !== 'object') throw new ConfigError('the configuration is not a JSON object', `${file}:1`);
@@ -87,7 +93,7 @@ export function readJson(text: string, file: string): RawValue[] {
       if (spec === undefined) throw unknownKey(key, place);
       if (seen.has(key)) throw new ConfigError(`${key}: set twice, first at ${seen.get(key)}; keep one`, place);
       seen.set(key, place);
-      out.push({ spec, raw: value === undefined ? undefined : valueOf(value), place });
+      out.push({ spec, raw: value === undefined ? undefined : jsonValue(value), place });
     }
   };
   walk(root, '');

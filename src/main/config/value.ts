@@ -13,10 +13,11 @@ export type Parsed = number | boolean | string | null | readonly string[] | type
 
 const BINARY: Readonly<Record<string, number>> = { '': 1, k: 1024, m: 1024 ** 2, g: 1024 ** 3 };
 const DECIMAL: Readonly<Record<string, number>> = { '': 1, k: 1e3, m: 1e6, g: 1e9, t: 1e12 };
-const MICROS: Readonly<Record<string, number>> = { us: 1, 'µs': 1, ms: 1e3, s: 1e6, sec: 1e6, m: 6e7, min: 6e7, h: 3.6e9 };
+const MICROS: Readonly<Record<string, number>> = { us: 1, µs: 1, ms: 1e3, s: 1e6, sec: 1e6, m: 6e7, min: 6e7, h: 3.6e9 };
 const NICS_ELSEWHERE = ['packet', 'xdp', 'netmap', 'dpdk', 'pcap', 'vale'];
 
-const shown = (raw: unknown): string => (typeof raw === 'string' ? `"${raw.replace(/[\r\n]+/g, ' ')}"` : (JSON.stringify(raw) ?? String(raw)));
+const shown = (raw: unknown): string =>
+  typeof raw === 'string' ? `"${raw.replace(/[\r\n]+/g, ' ')}"` : (JSON.stringify(raw) ?? String(raw));
 
 const plain = (n: number): string => (Number.isSafeInteger(n) ? String(n) : n.toExponential());
 
@@ -138,7 +139,8 @@ class Value {
     if (NICS_ELSEWHERE.includes(kind!)) return this.fail('is not available in this version', 'use a TAP device, or the switch');
     if (kind !== 'tap') return this.fail('is not a kind of port', 'a kernel interface cannot be taken over; say tap:NAME');
     // IFNAMSIZ is 16 with the terminating zero, and dev_valid_name() refuses these
-    if (!/^[^\s/:%]{1,15}$/.test(name) || name === '.' || name === '..') return this.fail('has no valid interface name', '1 to 15 characters, no space, "/", ":" or "%"');
+    if (!/^[^\s/:%]{1,15}$/.test(name) || name === '.' || name === '..')
+      return this.fail('has no valid interface name', '1 to 15 characters, no space, "/", ":" or "%"');
     return t;
   }
 
@@ -186,7 +188,8 @@ export function parseValue(spec: KeySpec, raw: unknown, place: string): Parsed {
   const value = new Value(spec, raw, place);
   const word = typeof raw === 'string' ? raw.trim().toLowerCase() : raw;
   if (spec.type !== 'word') {
-    if (word === 'auto') return spec.auto === undefined ? value.fail('is not offered') : spec.type === 'cpus' ? 'auto' : spec.type === 'mac' ? null : AUTO;
+    if (word === 'auto')
+      return spec.auto === undefined ? value.fail('is not offered') : spec.type === 'cpus' ? 'auto' : spec.type === 'mac' ? null : AUTO;
     if (word === 'none' && spec.none === true) return spec.type === 'cpus' ? 'none' : spec.type === 'pairs' ? [] : null;
     // null is what print and a Config say for "not set"
     if (raw === null && spec.default === null) return spec.type === 'cidr' ? AUTO : null;

@@ -137,7 +137,13 @@ test('every key takes a value from --set, says where it came from, and refuses a
     assert.ok(message.startsWith(`--set: ${key}: "${wrong}"`), message);
     assert.match(message, /allowed: /);
   }
-  assert.equal(Object.keys(SAMPLES).sort(), allSpecs().map((s) => s.key).sort(), 'every key has a sample');
+  assert.equal(
+    Object.keys(SAMPLES).sort(),
+    allSpecs()
+      .map((s) => s.key)
+      .sort(),
+    'every key has a sample',
+  );
 });
 
 test('an unknown key names the nearest one', () => {
@@ -152,7 +158,10 @@ test('an unknown key names the nearest one', () => {
 });
 
 test('JSON with comments: nested and dotted, with file and line in every error', () => {
-  const good = file('good.json', '// mine\n{\n  "workers": 2, /* two */\n  "tcp": { "rcvbuf": "64K", "nagle": false },\n  "rings.rx": 128,\n}\n');
+  const good = file(
+    'good.json',
+    '// mine\n{\n  "workers": 2, /* two */\n  "tcp": { "rcvbuf": "64K", "nagle": false },\n  "rings.rx": 128,\n}\n',
+  );
   const config = load({ file: good });
   assert.is(config.values.tcpRcvbuf, 65536);
   assert.is(config.values.tcpNagle, false);
@@ -211,13 +220,25 @@ test('later sources win: default, code, file, flag, --set', () => {
     sets: ['workers=5'],
   });
   assert.equal(
-    (['tcp.syn-retries', 'burst', 'tcp.retries', 'mtu', 'workers', 'cpus'] as const).map((k) => [config.values[camelOf(k)], config.origin(k)]),
-    [[2, 'code'], [3, `${path}:1`], [3, `${path}:1`], [1400, '--mtu'], [5, '--set'], ['auto', 'default']],
+    (['tcp.syn-retries', 'burst', 'tcp.retries', 'mtu', 'workers', 'cpus'] as const).map((k) => [
+      config.values[camelOf(k)],
+      config.origin(k),
+    ]),
+    [
+      [2, 'code'],
+      [3, `${path}:1`],
+      [3, `${path}:1`],
+      [1400, '--mtu'],
+      [5, '--set'],
+      ['auto', 'default'],
+    ],
   );
 });
 
 test('code may say dotted keys, groups, or the camelCase of a Config, so that a Config is input again', () => {
-  const a = load({ code: defineConfig({ 'tcp.rcvbuf': '1M', rings: { rx: 256 }, idleSpins: 9, arpStatic: ['198.18.0.9=02:00:00:00:00:09'] }) });
+  const a = load({
+    code: defineConfig({ 'tcp.rcvbuf': '1M', rings: { rx: 256 }, idleSpins: 9, arpStatic: ['198.18.0.9=02:00:00:00:00:09'] }),
+  });
   assert.is(a.values.tcpRcvbuf, 1048576);
   assert.is(a.values.ringsRx, 256);
   assert.is(a.values.idleSpins, 9);
@@ -234,8 +255,11 @@ test('layout: aliases of other programs, and words that are known but not to be 
   assert.is(single.layout, 'inline');
   assert.is(single.workers, 1);
   for (const word of ['run-to-completion', 'dispatcher-rx-tx', 'two-bypass'])
-    assert.match(refused({ flags: { layout: word } }), new RegExp(`^--layout: layout: "${word}" is not available in this version; allowed: inline, dispatcher$`));
-  assert.match(refused({ flags: { layout: 'inline', workers: '2' } }), /^--workers: workers: 2 do not fit layout inline/);
+    assert.match(
+      refused({ flags: { layout: word } }),
+      new RegExp(`^--layout: "${word}" is not available in this version; allowed: inline, dispatcher$`),
+    );
+  assert.match(refused({ flags: { layout: 'inline', workers: '2' } }), /^--workers: 2 do not fit layout inline/);
 });
 
 test('addresses no host may have, gateways off the link, a TAP without an address', () => {
@@ -253,7 +277,7 @@ test('addresses no host may have, gateways off the link, a TAP without an addres
   assert.is(load({ flags: { address: '192.0.2.0/31' } }).values.address, '192.0.2.0/31', 'RFC 3021: both addresses of a /31 are hosts');
   assert.match(refused({ flags: { nic: 'tap:t' } }), /^address: missing: the stack on tap:t needs one/);
   const gateway = (ip: string): string => refused({ flags: { address: '192.0.2.2/24', gateway: ip } });
-  assert.match(gateway('192.0.3.1'), /^--gateway: gateway: "192\.0\.3\.1" is not on the link of 192\.0\.2\.2\/24/);
+  assert.match(gateway('192.0.3.1'), /^--gateway: "192\.0\.3\.1" is not on the link of 192\.0\.2\.2\/24/);
   assert.match(gateway('192.0.2.2'), /own address/);
   assert.match(gateway('192.0.2.255'), /broadcast/);
   assert.match(refused({ sets: ['arp.static=10.0.0.1=02:00:00:00:00:01'] }), /not on the link/);
@@ -271,17 +295,26 @@ test('kinds of port', () => {
 });
 
 test('CPUs must exist and be ours', () => {
-  assert.match(refused({ flags: { cpus: '0-9' } }), /^--cpus: cpus: CPU 8-9 does not exist or is offline; this machine has 0-7$/);
+  assert.match(refused({ flags: { cpus: '0-9' } }), /^--cpus: CPU 8-9 does not exist or is offline; this machine has 0-7$/);
   const caged = { ...machine(8), pinnable: [0, 1] };
-  assert.match(refused({ flags: { cpus: '1-2' }, machine: caged }), /^--cpus: cpus: CPU 2 is not allowed to this process \(cpuset or affinity\); it may use 0-1$/);
+  assert.match(
+    refused({ flags: { cpus: '1-2' }, machine: caged }),
+    /^--cpus: CPU 2 is not allowed to this process \(cpuset or affinity\); it may use 0-1$/,
+  );
   assert.is(set('cpus=none').cpus, 'none');
-  assert.is(load({ flags: { cpus: '0-2' } }).values.workers, 2, 'workers: auto counts the listed CPUs but the dispatcher\'s');
+  assert.is(load({ flags: { cpus: '0-2' } }).values.workers, 2, "workers: auto counts the listed CPUs but the dispatcher's");
   assert.match(refused({ flags: { cpus: '' } }), /empty/);
 });
 
 test('frames, buffers and windows must fit each other', () => {
-  assert.match(refused({ sets: ['frames=1000000', 'frame-bytes=16K'] }), /frames: 1000000 of 16384 bytes are more than 2 GiB; at most 131068/);
-  assert.match(refused({ sets: ['frames=1000', 'workers=2'] }), /^--set: frames: 1000 are too few: 2 workers may hold 2048 as credit, so at least 2128; raise frames or lower rings\.grant to 128$/);
+  assert.match(
+    refused({ sets: ['frames=1000000', 'frame-bytes=16K'] }),
+    /frames: 1000000 of 16384 bytes are more than 2 GiB; at most 131068/,
+  );
+  assert.match(
+    refused({ sets: ['frames=1000', 'workers=2'] }),
+    /^--set: frames: 1000 are too few: 2 workers may hold 2048 as credit, so at least 2128; raise frames or lower rings\.grant to 128$/,
+  );
   assert.is(set('frames=1000', 'workers=2', 'rings.grant=128').frames, 1000, 'the fix of that message works');
   assert.match(refused({ sets: ['mtu=9000'] }), /mtu: 9000 does not fit frames of 2048 bytes \(at most 1840\)/);
   assert.is(set('mtu=9000', 'frame-bytes=16K').tcpMss, 8960);
@@ -295,23 +328,38 @@ test('frames, buffers and windows must fit each other', () => {
 
 test('any workers, rings and frame size that pass have a region that holds them', () => {
   const pow2 = (lo: number, hi: number): fc.Arbitrary<number> => fc.integer({ min: lo, max: hi }).map((n) => 2 ** n);
-  const property = fc.property(fc.integer({ min: 1, max: 64 }), pow2(6, 16), pow2(6, 16), pow2(11, 14), fc.integer({ min: 1, max: 64 }), (workers, rx, grant, bytes, burst) => {
-    let c: Config;
-    try {
-      c = set(`workers=${workers}`, `rings.rx=${rx}`, `rings.grant=${grant}`, `frame-bytes=${bytes}`, `burst=${burst}`);
-    } catch (e) {
-      assert.instance(e, ConfigError);
-      return;
-    }
-    assert.ok(c.frames * c.frameBytes < 2 ** 31);
-    assert.ok(c.frames >= workers * 2 * grant + burst);
-  });
+  const property = fc.property(
+    fc.integer({ min: 1, max: 64 }),
+    pow2(6, 16),
+    pow2(6, 16),
+    pow2(11, 14),
+    fc.integer({ min: 1, max: 64 }),
+    (workers, rx, grant, bytes, burst) => {
+      let c: Config;
+      try {
+        c = set(`workers=${workers}`, `rings.rx=${rx}`, `rings.grant=${grant}`, `frame-bytes=${bytes}`, `burst=${burst}`);
+      } catch (e) {
+        assert.instance(e, ConfigError);
+        return;
+      }
+      assert.ok(c.frames * c.frameBytes < 2 ** 31);
+      assert.ok(c.frames >= workers * 2 * grant + burst);
+    },
+  );
   fc.assert(property, { seed: SEED, numRuns: 300 });
 });
 
 test('no text makes a key throw anything but a ConfigError of one line', () => {
   const keys = fc.constantFrom(...allSpecs().map((s: KeySpec) => s.key));
-  const raw = fc.oneof(fc.string(), fc.integer(), fc.double(), fc.boolean(), fc.constant(null), fc.array(fc.string()), fc.constantFrom('auto', 'none', '1K', '50%', '-1'));
+  const raw = fc.oneof(
+    fc.string(),
+    fc.integer(),
+    fc.double(),
+    fc.boolean(),
+    fc.constant(null),
+    fc.array(fc.string()),
+    fc.constantFrom('auto', 'none', '1K', '50%', '-1'),
+  );
   fc.assert(
     fc.property(keys, raw, (key, value) => {
       try {
@@ -350,7 +398,10 @@ test('the stack gets what was configured', () => {
 });
 
 test('--print-config loads as a file again, and says every origin', () => {
-  const config = load({ flags: { nic: 'tap:t', address: '192.0.2.2/24', gateway: '192.0.2.1' }, sets: ['arp.static=192.0.2.9=02:00:00:00:00:09', 'switch.loss=1%'] });
+  const config = load({
+    flags: { nic: 'tap:t', address: '192.0.2.2/24', gateway: '192.0.2.1' },
+    sets: ['arp.static=192.0.2.9=02:00:00:00:00:09', 'switch.loss=1%'],
+  });
   const text = printConfig(config);
   assert.is(text.split('\n').length, allSpecs().length);
   assert.match(text, /^nic = tap:t +# --nic$/m);

@@ -31,7 +31,8 @@ test('cpulist: ranges, order, strides, duplicates', () => {
   assert.equal(parseCpus('0-7:2/4'), [0, 1, 4, 5]);
   assert.equal(parseCpus(' 1 , 2\n'), [1, 2]);
   assert.equal(parseCpus(''), []);
-  for (const bad of ['3-1', 'a', '1,,2', '-1', '1-', '0-7:0/4', '0-7:5/4', '9999', '1.5', '0x1', ',']) assert.type(parseCpus(bad), 'string', bad);
+  for (const bad of ['3-1', 'a', '1,,2', '-1', '1-', '0-7:0/4', '0-7:5/4', '9999', '1.5', '0x1', ','])
+    assert.type(parseCpus(bad), 'string', bad);
 });
 
 test('format and parse are inverse', () => {
@@ -58,7 +59,10 @@ test('a machine is what its files say; without files, what node says', () => {
 test('auto: SMT siblings last', () => {
   assert.equal(autoCpus(readMachine(files(SMT)), -1).cpus, [0, 1, 2, 3, 4, 5, 6, 7]);
   // as most machines with hyper-threading number them the other way round
-  const adjacent = { ...SMT, ...Object.fromEntries(Array.from({ length: 8 }, (_, c) => [`${CPU}/cpu${c}/topology/thread_siblings_list`, `${c & ~1}-${c | 1}`])) };
+  const adjacent = {
+    ...SMT,
+    ...Object.fromEntries(Array.from({ length: 8 }, (_, c) => [`${CPU}/cpu${c}/topology/thread_siblings_list`, `${c & ~1}-${c | 1}`])),
+  };
   assert.equal(autoCpus(readMachine(files(adjacent)), -1).cpus, [0, 2, 4, 6, 1, 3, 5, 7]);
 });
 
@@ -75,7 +79,7 @@ test('auto: isolated CPUs before all others, though outside the affinity the sch
   const m = readMachine(files(isolated));
   assert.equal(m.pinnable, [0, 1, 2, 3, 4, 5, 6, 7]);
   assert.equal(autoCpus(m, -1), { cpus: [2, 3, 6, 0, 1, 4, 5, 7], isolated: 3 });
-  assert.is(autoWorkers('auto', 'dispatcher', m, 64), 2, 'the isolated ones but the dispatcher\'s');
+  assert.is(autoWorkers('auto', 'dispatcher', m, 64), 2, "the isolated ones but the dispatcher's");
 });
 
 test('auto: an affinity set on purpose is kept to', () => {
@@ -86,12 +90,18 @@ test('auto: an affinity set on purpose is kept to', () => {
 test('cgroup cpusets, v2 and v1, through containers that see less of the path', () => {
   const v2 = files({ '/proc/self/cgroup': '0::/a/b\n', '/sys/fs/cgroup/a/cpuset.cpus.effective': '1-2\n' });
   assert.equal(cgroupCpuset(v2), [1, 2], 'the parent has the file');
-  const v1 = files({ '/proc/self/cgroup': '5:cpuacct,cpu:/x\n3:cpuset:/docker/1234\n0::/\n', '/sys/fs/cgroup/cpuset/cpuset.cpus': '0,3\n' });
+  const v1 = files({
+    '/proc/self/cgroup': '5:cpuacct,cpu:/x\n3:cpuset:/docker/1234\n0::/\n',
+    '/sys/fs/cgroup/cpuset/cpuset.cpus': '0,3\n',
+  });
   assert.equal(cgroupCpuset(v1), [0, 3]);
   const hybrid = files({ '/proc/self/cgroup': '3:cpuset:/c\n0::/d\n', '/sys/fs/cgroup/cpuset/c/cpuset.effective_cpus': '7\n' });
   assert.equal(cgroupCpuset(hybrid), [7]);
   assert.is(cgroupCpuset(files({ '/proc/self/cgroup': '0::/\n' })), null);
-  assert.is(cgroupCpuset(() => null), null);
+  assert.is(
+    cgroupCpuset(() => null),
+    null,
+  );
   const m = readMachine(files({ ...SMT, '/proc/self/cgroup': '0::/\n', '/sys/fs/cgroup/cpuset.cpus.effective': '4-5,9\n' }));
   assert.equal(m.pinnable, [4, 5], 'an offline CPU of the cpuset cannot be had');
   assert.equal(autoCpus(m, -1).cpus, [4, 5]);

@@ -9,7 +9,11 @@ const MEMINFO = 'MemTotal: 8000000 kB\nMemAvailable: 4000000 kB\nHugePages_Total
 const four = [0, 1, 2, 3];
 
 function surroundings(over: Partial<Surroundings> = {}, files: Record<string, string> = {}): Surroundings {
-  const map: Record<string, string> = { '/proc/meminfo': MEMINFO, '/sys/kernel/mm/transparent_hugepage/enabled': 'always [madvise] never', ...files };
+  const map: Record<string, string> = {
+    '/proc/meminfo': MEMINFO,
+    '/sys/kernel/mm/transparent_hugepage/enabled': 'always [madvise] never',
+    ...files,
+  };
   return {
     read: (path) => map[path] ?? null,
     machine: { online: four, allowed: four, pinnable: four, isolated: [], narrowed: false, nodeOf: new Map(), siblingRank: new Map() },
@@ -35,12 +39,19 @@ const fails = (findings: Finding[]): string[] => findings.filter((f) => f.verdic
 
 test('a healthy machine runs the switch without a fail or a warning', () => {
   const findings = diagnose({}, surroundings());
-  assert.equal(findings.filter((f) => f.verdict !== 'ok'), []);
+  assert.equal(
+    findings.filter((f) => f.verdict !== 'ok'),
+    [],
+  );
   assert.ok(findings.length >= 9);
 });
 
 test('without an addon the switch is warned about, a TAP fails, and the missing tools are named', () => {
-  const bare = surroundings({ addonProblem: 'flowring.node is not built', has: (c) => c !== 'make' && !c.endsWith('++'), nodeHeaders: false });
+  const bare = surroundings({
+    addonProblem: 'flowring.node is not built',
+    has: (c) => c !== 'make' && !c.endsWith('++'),
+    nodeHeaders: false,
+  });
   assert.equal(fails(diagnose({}, bare)), []);
   assert.is(of(diagnose({}, bare), 'addon').verdict, 'warn');
   const tap = diagnose(TAP, bare);
@@ -51,7 +62,14 @@ test('without an addon the switch is warned about, a TAP fails, and the missing 
 });
 
 test('no privilege fails for a TAP, with both ways out', () => {
-  const user = surroundings({ refusal: (c) => portRefusal(c, () => null, () => null) });
+  const user = surroundings({
+    refusal: (c) =>
+      portRefusal(
+        c,
+        () => null,
+        () => null,
+      ),
+  });
   const f = of(diagnose(TAP, user), 'privileges');
   assert.is(f.verdict, 'fail');
   assert.match(f.text, /CAP_NET_ADMIN/);
@@ -74,7 +92,10 @@ test('the address: owned by the kernel fails; a link elsewhere or unreachable is
 test('CPUs, governor, quota', () => {
   const many = diagnose({ flags: { workers: '8' } }, surroundings());
   assert.is(of(many, 'cpus').verdict, 'warn');
-  const slow = surroundings({}, { '/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor': 'powersave\n', '/sys/fs/cgroup/cpu.max': '150000 100000\n' });
+  const slow = surroundings(
+    {},
+    { '/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor': 'powersave\n', '/sys/fs/cgroup/cpu.max': '150000 100000\n' },
+  );
   assert.match(of(diagnose({}, slow), 'governor').text, /powersave/);
   assert.match(of(diagnose({}, slow), 'quota').text, /1\.5 CPUs, for 4 threads/);
   const free = surroundings({}, { '/sys/fs/cgroup/cpu.max': 'max 100000\n' });

@@ -50,7 +50,10 @@ test('kernel addresses: of interfaces, and of the local table where an interface
 
 test("an address the kernel owns is refused with another one of the link, networks' own lines are not hosts", () => {
   const tap = (address: string) => () => checkAddressOwnership({ nic: 'tap:t', address }, addresses);
-  assert.throws(tap('192.0.2.2/24'), (e: Error) => e instanceof ConfigError && /kernel owns 192\.0\.2\.2 on eth0 .* --address 192\.0\.2\.3\/24$/.test(e.message));
+  assert.throws(
+    tap('192.0.2.2/24'),
+    (e: Error) => e instanceof ConfigError && /kernel owns 192\.0\.2\.2 on eth0 .* --address 192\.0\.2\.3\/24$/.test(e.message),
+  );
   assert.throws(tap('198.51.100.1/24'), (e: Error) => /kernel owns 198\.51\.100\.1 and .* --address 198\.51\.100\.2\/24$/.test(e.message));
   assert.not.throws(tap('192.0.2.3/24'));
   assert.not.throws(tap('198.51.100.2/24'));
@@ -63,13 +66,17 @@ test('capabilities are read bit by bit', () => {
   assert.is(caps('0000000000001000'), true);
   assert.is(caps('000001ffffffefff'), false);
   assert.is(caps('0000000000000000'), false);
-  assert.is(hasCapability(12, () => null), false);
+  assert.is(
+    hasCapability(12, () => null),
+    false,
+  );
 });
 
 test('opening a TAP: device, kind, capability, owner', () => {
   const root = { '/proc/self/status': 'CapEff:\t000001ffffffffff\n' };
   const user = { '/proc/self/status': 'CapEff:\t0000000000000000\n' };
-  const refusal = (map: Record<string, string>, tun: string | null = null, nic = 'tap:t0'): string | null => portRefusal({ nic }, files(map), () => tun);
+  const refusal = (map: Record<string, string>, tun: string | null = null, nic = 'tap:t0'): string | null =>
+    portRefusal({ nic }, files(map), () => tun);
   const net = '/sys/class/net/t0';
   assert.is(refusal(root), null);
   assert.is(refusal(user, 'ENOENT', 'switch'), null);

@@ -9,8 +9,30 @@ import * as assert from 'uvu/assert';
 import { type ObservedThread, readControlFile, runningProcesses } from '../../../src/main/cli/controlFile.ts';
 import { choose, compare, observe } from '../../../src/main/cli/top.ts';
 import { ConfigError } from '../../../src/main/config/configError.ts';
-import { formatControl, planControl, ROLE_DISPATCHER, ROLE_MAIN, ROLE_WORKER, T_CPU, T_LISTENERS, T_ROLE, T_TID, T_WORKER, ThreadRecord } from '../../../src/rings/control.ts';
-import { C_APP_CONNECTIONS, C_DROP, C_RING_HIGH_WATER, C_RX_BYTES, C_RX_PACKETS, C_STAGE_INPUT, C_TX_BYTES, C_TX_PACKETS, Counters } from '../../../src/rings/counters.ts';
+import {
+  formatControl,
+  planControl,
+  ROLE_DISPATCHER,
+  ROLE_MAIN,
+  ROLE_WORKER,
+  T_CPU,
+  T_LISTENERS,
+  T_ROLE,
+  T_TID,
+  T_WORKER,
+  ThreadRecord,
+} from '../../../src/rings/control.ts';
+import {
+  C_APP_CONNECTIONS,
+  C_DROP,
+  C_RING_HIGH_WATER,
+  C_RX_BYTES,
+  C_RX_PACKETS,
+  C_STAGE_INPUT,
+  C_TX_BYTES,
+  C_TX_PACKETS,
+  Counters,
+} from '../../../src/rings/counters.ts';
 import { DROP_NO_FRAME } from '../../../src/rings/drops.ts';
 import { H_VERSION } from '../../../src/rings/layout.ts';
 
@@ -66,7 +88,10 @@ test('a control file reads as its threads: names, roles by listening, counters, 
   c.commit();
   const path = save(made, `flowring-${process.pid}`);
   const threads = observe(process.pid, [path]);
-  assert.equal(threads.map((t) => `${t.name} ${t.role}`), ['main main', 'disp dispatcher', 'work0 server', 'work1 client']);
+  assert.equal(
+    threads.map((t) => `${t.name} ${t.role}`),
+    ['main main', 'disp dispatcher', 'work0 server', 'work1 client'],
+  );
   const t = threads[2]!;
   assert.is(t.cpu, 3);
   assert.is(t.rxPackets, 100);
@@ -106,7 +131,10 @@ test('several runtimes of one process: main once', () => {
   const b = save(make(), `flowring-${process.pid}.1`);
   const running = runningProcesses(dir).get(process.pid);
   assert.equal(running, [a, b]);
-  assert.equal(observe(process.pid, running!).map((t) => t.name), ['main', 'disp', 'work0', 'work1', 'disp', 'work0', 'work1']);
+  assert.equal(
+    observe(process.pid, running!).map((t) => t.name),
+    ['main', 'disp', 'work0', 'work1', 'disp', 'work0', 'work1'],
+  );
   rmSync(a);
   rmSync(b);
 });
@@ -151,17 +179,29 @@ test('what is no control block, or of another version, is refused by name', () =
   const made = make();
   new Int32Array(made.block)[H_VERSION] = 99;
   const other = save(made, 'other');
-  assert.throws(() => readControlFile(other), (e: Error) => e instanceof ConfigError && /other is no control block of this version: .*99/.test(e.message));
+  assert.throws(
+    () => readControlFile(other),
+    (e: Error) => e instanceof ConfigError && /other is no control block of this version: .*99/.test(e.message),
+  );
   const short = join(dir, 'short');
   writeFileSync(short, 'hello');
-  assert.throws(() => readControlFile(short), (e: Error) => e instanceof ConfigError && /short is no control block/.test(e.message));
+  assert.throws(
+    () => readControlFile(short),
+    (e: Error) => e instanceof ConfigError && /short is no control block/.test(e.message),
+  );
   const cut = join(dir, 'cut');
   writeFileSync(cut, Buffer.from(new Uint8Array(make().block)).subarray(0, 4096));
-  assert.throws(() => readControlFile(cut), (e: Error) => e instanceof ConfigError && /cut is no control block: 4096 bytes/.test(e.message));
+  assert.throws(
+    () => readControlFile(cut),
+    (e: Error) => e instanceof ConfigError && /cut is no control block: 4096 bytes/.test(e.message),
+  );
 });
 
 test('which process: the only one, the named one, never one that is gone or whose id was given away', async () => {
-  assert.throws(() => choose(undefined, dir), (e: Error) => e instanceof ConfigError && /no flowring is running/.test(e.message));
+  assert.throws(
+    () => choose(undefined, dir),
+    (e: Error) => e instanceof ConfigError && /no flowring is running/.test(e.message),
+  );
   const dead = spawnSync(process.execPath, ['-e', '']).pid!;
   const stale = save(make(), `flowring-${dead}`);
   const mine = save(make(), `flowring-${process.pid}`);
@@ -174,12 +214,19 @@ test('which process: the only one, the named one, never one that is gone or whos
     await new Promise((done) => child.once('spawn', done));
     save(make(), `flowring-${child.pid}`);
     const pids = [process.pid, child.pid!].sort((a, b) => a - b);
-    assert.throws(() => choose(undefined, dir), (e: Error) => e instanceof ConfigError && e.message.includes(`several processes run flowring: ${pids.join(', ')}; choose one with --pid`));
+    assert.throws(
+      () => choose(undefined, dir),
+      (e: Error) =>
+        e instanceof ConfigError && e.message.includes(`several processes run flowring: ${pids.join(', ')}; choose one with --pid`),
+    );
     assert.is(choose(child.pid, dir).pid, child.pid);
-    assert.throws(() => choose(1, dir), (e: Error) => e instanceof ConfigError && /--pid: process 1 runs no flowring/.test(e.message));
+    assert.throws(
+      () => choose(1, dir),
+      (e: Error) => e instanceof ConfigError && /--pid: process 1 runs no flowring/.test(e.message),
+    );
     const hourAgo = Date.now() / 1000 - 3600 * 24 * 365;
     utimesSync(join(dir, `flowring-${child.pid}`), hourAgo, hourAgo);
-    assert.is(choose(undefined, dir).pid, process.pid, 'a file older than the process of that id was another one\'s');
+    assert.is(choose(undefined, dir).pid, process.pid, "a file older than the process of that id was another one's");
     assert.not(existsSync(join(dir, `flowring-${child.pid}`)));
   } finally {
     child.kill('SIGKILL');
