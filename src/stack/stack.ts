@@ -177,9 +177,6 @@ export function createStack(env: StackEnv): Stack {
     if (n > 0) {
       counted[C_RX_BURSTS]++;
       if (!vouched) n = bursts.inspect(pullAt, n, coalesce);
-      // A segment that became a link of another's train was received, and is delivered with it.
-      counted[C_RX_PACKETS] += pulled - n;
-      counted[C_RX_DELIVERED] += pulled - n;
       for (let i = 0; i < n; i++) dispatch(pullAt + i * DESC_WORDS);
     }
     const epoch = env.host.epoch();
