@@ -14,15 +14,12 @@ import { cpuPlan } from './cpus.ts';
 import { Runtime, type RuntimeOptions } from './runtime.ts';
 import type { HostPlan } from '../workers/plan.ts';
 
-/** Descriptors that wait for a full worker ring before frames are dropped. */
-const OVERFLOW = 256;
-
-/** A switch whose ports have the configuration's frames, offloads and impairments. Memory is the addon's where there is one. */
+/** A switch whose ports have the configuration's frames, offloads and impairments, and the first its MAC address. Memory is the addon's where there is one. */
 export function openSwitch(c: Config, names: readonly string[]): Switch {
   const native = loadNative();
   const bytes = names.length * c.frames * c.frameBytes;
   return createSwitch({
-    ports: names.map((name) => ({ name })),
+    ports: names.map((name, i) => (i === 0 && c.mac !== null ? { name, mac: c.mac } : { name })),
     framesPerPort: c.frames,
     frameBytes: c.frameBytes,
     ringSlots: c.ringsRx,
@@ -89,7 +86,7 @@ export function runtimeOptions(c: Config, port: PortHandle, name: string, cpus: 
     idle: c.idle,
     spins: c.idleSpins,
     burst: c.burst,
-    overflow: OVERFLOW,
+    overflow: c.ringsOverflow,
     rings: { rx: c.ringsRx, tx: c.ringsTx, grant: c.ringsGrant, redirect: c.ringsRedirect },
     dispatcherCpus: inline ? [] : pin(0),
     workerCpus: Array.from({ length: c.workers }, (_, w) => pin(inline ? w : w + 1)),

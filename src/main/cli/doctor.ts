@@ -8,8 +8,9 @@ import { delimiter, dirname, join } from 'node:path';
 import pc from 'picocolors';
 import { formatIp, maskOf, parseCidr } from '../config/address.ts';
 import { ConfigError } from '../config/configError.ts';
-import { type LoadOptions, loadConfig } from '../config/load.ts';
+import { type LoadOptions, loadConfig, stackConfigOf } from '../config/load.ts';
 import { type KernelAddress, kernelAddresses, kernelOwner, portRefusal } from '../config/ownership.ts';
+import { arenaBytes } from '../../stack/arenaPlan.ts';
 import type { Config } from '../config/schema.ts';
 import { formatCpus } from '../cpuList.ts';
 import { cpuPlan, type Machine, readMachine, type ReadText, readText } from '../cpus.ts';
@@ -154,11 +155,11 @@ function cpus(s: Surroundings, c: Config): Finding[] {
 }
 
 function memory(s: Surroundings, c: Config): Finding[] {
-  const need = c.frames * c.frameBytes + c.workers * c.chunks * c.chunkBytes;
+  const need = c.frames * c.frameBytes + c.workers * arenaBytes(stackConfigOf(c));
   const info = s.read('/proc/meminfo') ?? '';
   const kib = (name: string): number => Number(new RegExp(`^${name}:\\s+(\\d+)`, 'm').exec(info)?.[1] ?? Number.NaN);
   const free = kib('MemAvailable') * 1024;
-  const text = `${mib(need)} for frames and buffers`;
+  const text = `${mib(need)} for frames, connections and buffers`;
   const out = [need > free ? warn('memory', `${text}, ${mib(free)} available`, 'lower frames, chunks or workers') : ok('memory', text)];
   const huge = kib('HugePages_Total');
   const thp = /\[(\w+)\]/.exec(s.read('/sys/kernel/mm/transparent_hugepage/enabled') ?? '')?.[1] ?? 'absent';

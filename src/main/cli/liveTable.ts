@@ -42,7 +42,7 @@ export class LiveTable {
   private table(rows: Row[], before: Row[], seconds: number): string {
     const t = new Table({
       head: ['thread', 'role', 'tid', 'cpu', 'rx/s', 'tx/s', 'Gbit/s', 'ring high', 'drops', 'CPU', 'idle', ...STAGES],
-      style: { compact: true, head: [] },
+      style: { compact: true, head: [], border: [] },
     });
     for (const [i, r] of rows.entries()) {
       const b = before[i]!;
@@ -66,7 +66,7 @@ export class LiveTable {
     totals: { bytesVerified: number; connections: number; failed: number; wrongBytes: number },
     verified: boolean,
   ): void {
-    const t = new Table({ head: ['thread', 'role', 'tid', 'cpu', 'CPU s', 'rx packets', 'tx packets', 'Gbit/s', 'ring high', 'drops'], style: { compact: true, head: [] } });
+    const t = new Table({ head: ['thread', 'role', 'tid', 'cpu', 'CPU s', 'rx packets', 'tx packets', 'Gbit/s', 'ring high', 'drops'], style: { compact: true, head: [], border: [] } });
     for (const r of threads) t.push([r.name, r.role, r.tid, r.cpu, r.cpuSeconds, r.rxPackets, r.txPackets, r.gbps, r.ringHighWater, r.drops]);
     this.out.write(`${t.toString()}\n`);
     this.out.write(

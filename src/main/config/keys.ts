@@ -217,7 +217,7 @@ export const SCHEMA = [
     key: 'rings.overflow',
     type: 'size',
     unit: 'descriptors',
-    default: 1024,
+    default: 256,
     min: 0,
     max: 65536,
     since: SINCE,
