@@ -14,7 +14,7 @@ import { cpuPlan } from './cpus.ts';
 import { Runtime, type RuntimeOptions } from './runtime.ts';
 import type { HostPlan } from '../workers/plan.ts';
 
-/** A switch whose ports have the configuration's frames, offloads and impairments, and the first its MAC address. Memory is the addon's where there is one. */
+/** A switch whose ports have the configuration's frames, offloads and impairments, the first its MAC; memory is the addon's where there is one. */
 export function openSwitch(c: Config, names: readonly string[]): Switch {
   const native = loadNative();
   const bytes = names.length * c.frames * c.frameBytes;
