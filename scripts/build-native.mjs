@@ -83,7 +83,19 @@ function buildPlain(cxx) {
   }
   mkdirSync(release, { recursive: true });
   const files = sources(join(root, 'native')).filter((f) => f.endsWith('.cc'));
-  const flags = ['-O3', '-std=c++17', '-fPIC', '-shared', '-fvisibility=hidden', '-fno-strict-aliasing', '-pthread', '-DNAPI_VERSION=8', '-D_GNU_SOURCE', '-DFLOWRING_NO_V8', '-DBUILDING_NODE_EXTENSION'];
+  const flags = [
+    '-O3',
+    '-std=c++17',
+    '-fPIC',
+    '-shared',
+    '-fvisibility=hidden',
+    '-fno-strict-aliasing',
+    '-pthread',
+    '-DNAPI_VERSION=8',
+    '-D_GNU_SOURCE',
+    '-DFLOWRING_NO_V8',
+    '-DBUILDING_NODE_EXTENSION',
+  ];
   run(cxx, [...flags, `-I${headers}`, '-o', addon, ...files, '-ldl'], process.env);
 }
 
@@ -91,7 +103,8 @@ if (process.platform !== 'linux') giveUp(`it is for Linux, this is ${process.pla
 const dir = process.argv.includes('--no-v8') ? undefined : nodeDir();
 const gyp = dir === undefined ? undefined : nodeGyp();
 const hash = createHash('sha256');
-for (const f of [...sources(join(root, 'native')), join(root, 'binding.gyp'), fileURLToPath(import.meta.url)]) hash.update(f.slice(root.length)).update(readFileSync(f));
+for (const f of [...sources(join(root, 'native')), join(root, 'binding.gyp'), fileURLToPath(import.meta.url)])
+  hash.update(f.slice(root.length)).update(readFileSync(f));
 const want = `${hash.digest('hex')} ${process.version} abi${process.versions.modules} ${process.arch} ${gyp === undefined ? 'node-api' : 'v8'}\n`;
 
 if (!process.argv.includes('--force') && existsSync(addon) && existsSync(stamp) && readFileSync(stamp, 'utf8') === want) {

@@ -139,14 +139,22 @@ function packageRoot(): string {
 function wrap(raw: RawAddon): Native {
   return {
     ...raw,
-    checkLayout: (numbers) => raw.checkLayout(numbers.map((n) => n[0]), numbers.map((n) => n[1])),
+    checkLayout: (numbers) =>
+      raw.checkLayout(
+        numbers.map((n) => n[0]),
+        numbers.map((n) => n[1]),
+      ),
     createRegion(options) {
       const region = raw.createRegion(options.bytes, options.kind, options.path ?? '');
       if (region !== null) return { ...region, note: '' };
       // This runtime cannot wrap foreign memory and the addon was built without V8's headers: V8's own memory, then.
       const memory = new SharedArrayBuffer((options.bytes + 4095) & ~4095);
       const id = raw.registerMemory(new Uint8Array(memory));
-      return { id, memory, note: `${options.kind} memory is not available: the addon was built without node's headers, and node ${process.version} has no node_api_create_external_sharedarraybuffer` };
+      return {
+        id,
+        memory,
+        note: `${options.kind} memory is not available: the addon was built without node's headers, and node ${process.version} has no node_api_create_external_sharedarraybuffer`,
+      };
     },
     createBursts: (packetId, tableId, arenaId) => Object.assign(raw.createBursts(packetId, tableId, arenaId), { native: true }),
   };

@@ -60,14 +60,18 @@ function checkOptions(o: TapOptions): void {
     throw new PortError('EINVAL', message);
   };
   const bytes = Buffer.byteLength(o.name);
-  if (bytes < 1 || bytes > IFNAME_BYTES_MAX) refuse(`tap: interface name "${o.name}" has ${bytes} bytes, it may have 1 to ${IFNAME_BYTES_MAX}`);
-  if (/[\s/:%]/.test(o.name) || o.name === '.' || o.name === '..') refuse(`tap: interface name "${o.name}" has a character that no interface name may have`);
+  if (bytes < 1 || bytes > IFNAME_BYTES_MAX)
+    refuse(`tap: interface name "${o.name}" has ${bytes} bytes, it may have 1 to ${IFNAME_BYTES_MAX}`);
+  if (/[\s/:%]/.test(o.name) || o.name === '.' || o.name === '..')
+    refuse(`tap: interface name "${o.name}" has a character that no interface name may have`);
   if (!(o.frames >= 64 && Number.isInteger(o.frames))) refuse(`tap:${o.name}: frames ${o.frames} is not an integer of at least 64`);
   if (!(o.frameBytes >= FRAME_BYTES_MIN && o.frameBytes <= FRAME_BYTES_MAX && o.frameBytes % 64 === 0))
     refuse(`tap:${o.name}: frameBytes ${o.frameBytes} is not a multiple of 64 in ${FRAME_BYTES_MIN}..${FRAME_BYTES_MAX}`);
-  if (o.frames * o.frameBytes > REGION_BYTES_MAX) refuse(`tap:${o.name}: ${o.frames} frames of ${o.frameBytes} bytes exceed a region's ${REGION_BYTES_MAX} bytes`);
+  if (o.frames * o.frameBytes > REGION_BYTES_MAX)
+    refuse(`tap:${o.name}: ${o.frames} frames of ${o.frameBytes} bytes exceed a region's ${REGION_BYTES_MAX} bytes`);
   const most = o.frameBytes - HEADROOM - LINK_HEADER;
-  if (!(o.mtu >= 576 && o.mtu <= most)) refuse(`tap:${o.name}: mtu ${o.mtu} is not in 576..${most}, what a frame of ${o.frameBytes} bytes holds; use larger frames`);
+  if (!(o.mtu >= 576 && o.mtu <= most))
+    refuse(`tap:${o.name}: mtu ${o.mtu} is not in 576..${most}, what a frame of ${o.frameBytes} bytes holds; use larger frames`);
 }
 
 /** Our address: the one asked for, or a random locally administered one that is not the kernel's. */
@@ -75,8 +79,13 @@ function chooseMac(o: TapOptions, kernelMac: string): readonly [number, number] 
   const kernel = parseMac(kernelMac)!;
   if (o.mac !== undefined) {
     const mac = parseMac(o.mac);
-    if (mac === null || ((mac[0] >>> 24) & 1) !== 0) throw new PortError('EINVAL', `tap:${o.name}: mac "${o.mac}" is no unicast address of the form 02:00:00:00:00:01`);
-    if (mac[0] === kernel[0] && mac[1] === kernel[1]) throw new PortError('EADDRINUSE', `tap:${o.name}: mac ${o.mac} is the kernel's own on this interface; the two ends of a link need different ones`);
+    if (mac === null || ((mac[0] >>> 24) & 1) !== 0)
+      throw new PortError('EINVAL', `tap:${o.name}: mac "${o.mac}" is no unicast address of the form 02:00:00:00:00:01`);
+    if (mac[0] === kernel[0] && mac[1] === kernel[1])
+      throw new PortError(
+        'EADDRINUSE',
+        `tap:${o.name}: mac ${o.mac} is the kernel's own on this interface; the two ends of a link need different ones`,
+      );
     return mac;
   }
   for (;;) {
@@ -91,16 +100,28 @@ function chooseMac(o: TapOptions, kernelMac: string): readonly [number, number] 
 function offloadsOf(o: TapOptions, opened: OpenedPort, caps: PortCaps): Offload[] {
   const off = opened.reason;
   const stackOr = (kernel: boolean): 'kernel' | 'stack' => (kernel ? 'kernel' : 'stack');
-  const asked = (what: string, on: boolean): string => (on ? '' : (off !== '' ? off : `switched off (${what})`));
+  const asked = (what: string, on: boolean): string => (on ? '' : off !== '' ? off : `switched off (${what})`);
   return [
-    { name: 'rx-checksum', provider: opened.rxChecksum ? 'memory' : 'kernel', reason: opened.rxChecksum ? 'virtio-net NEEDS_CSUM: frames never left memory' : off },
+    {
+      name: 'rx-checksum',
+      provider: opened.rxChecksum ? 'memory' : 'kernel',
+      reason: opened.rxChecksum ? 'virtio-net NEEDS_CSUM: frames never left memory' : off,
+    },
     { name: 'tx-checksum', provider: stackOr(caps.txChecksum), reason: asked('checksum: false', caps.txChecksum) },
     { name: 'gro', provider: stackOr(opened.tso), reason: opened.tso ? "the kernel's TSO: super-segments as trains" : off },
     { name: 'tso', provider: stackOr(caps.txTrains), reason: asked('trains: false', caps.txTrains) },
     { name: 'uso', provider: 'none', reason: 'datagram trains are not taken apart by this stack' },
     { name: 'tso6', provider: 'none', reason: 'no IPv6' },
     { name: 'rss', provider: 'stack', reason: 'one queue; the dispatcher hashes' },
-    ...(opened.created || opened.mtu === o.mtu ? [] : [{ name: 'mtu', provider: 'kernel' as const, reason: `${o.name} exists with MTU ${opened.mtu}, which is kept; ${o.mtu} was asked for` }]),
+    ...(opened.created || opened.mtu === o.mtu
+      ? []
+      : [
+          {
+            name: 'mtu',
+            provider: 'kernel' as const,
+            reason: `${o.name} exists with MTU ${opened.mtu}, which is kept; ${o.mtu} was asked for`,
+          },
+        ]),
   ];
 }
 
@@ -116,7 +137,12 @@ export function openTap(o: TapOptions): PortHandle {
   const checksum = o.checksum ?? offload;
   // A train that is cut by the kernel gets its checksums there too.
   const trains = (o.trains ?? offload) && checksum;
-  const opened = native.openPort('tap', { name: o.name, multiQueue: o.multiQueue ?? false, offload: checksum || (o.trains ?? offload), mtu: o.mtu });
+  const opened = native.openPort('tap', {
+    name: o.name,
+    multiQueue: o.multiQueue ?? false,
+    offload: checksum || (o.trains ?? offload),
+    mtu: o.mtu,
+  });
   try {
     const [macHi, macLo] = chooseMac(o, opened.kernelMac);
     const region = native.createRegion({ bytes: o.frames * o.frameBytes, kind: 'anonymous' });
@@ -136,8 +162,17 @@ export function openTap(o: TapOptions): PortHandle {
     };
     const own: TapOwn = { handle: opened.handle, block };
     const attachment: PortAttachment = {
-      kind: 'tap', name: `tap:${o.name}`, macHi, macLo, caps, region: region.id, memory: region.memory, table,
-      frameFirst: 0, frameCount: o.frames, own,
+      kind: 'tap',
+      name: `tap:${o.name}`,
+      macHi,
+      macLo,
+      caps,
+      region: region.id,
+      memory: region.memory,
+      table,
+      frameFirst: 0,
+      frameCount: o.frames,
+      own,
     };
     return { attachment, offloads: offloadsOf(o, opened, caps), close: () => native.closePort(opened.handle) };
   } catch (e) {

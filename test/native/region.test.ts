@@ -54,7 +54,11 @@ async function unmappedReaches(native: Native, want: number): Promise<boolean> {
 /** The child of the exit tests. */
 async function childMain(mode: string): Promise<void> {
   const native = loadNative()!;
-  const region = native.createRegion({ bytes: BYTES, kind: mode === 'file' ? 'file' : 'anonymous', path: `/dev/shm/flowring-test-${process.pid}` });
+  const region = native.createRegion({
+    bytes: BYTES,
+    kind: mode === 'file' ? 'file' : 'anonymous',
+    path: `/dev/shm/flowring-test-${process.pid}`,
+  });
   const workers = await startWorkers(region.memory);
   assert.is(new Int32Array(region.memory)[0], 4 * ADDS);
   console.log(`path /dev/shm/flowring-test-${process.pid}`);
@@ -73,11 +77,18 @@ async function childMain(mode: string): Promise<void> {
 }
 
 function runChild(mode: string): { code: number | null; mapped: number; unmapped: number; path: string; output: string } {
-  const r = spawnSync(process.execPath, ['--expose-gc', self, `--child=${mode}`], { encoding: 'utf8', timeout: 20000, env: { ...process.env, FLOWRING_TRACE_REGIONS: '1' } });
+  const r = spawnSync(process.execPath, ['--expose-gc', self, `--child=${mode}`], {
+    encoding: 'utf8',
+    timeout: 20000,
+    env: { ...process.env, FLOWRING_TRACE_REGIONS: '1' },
+  });
   const counts = /regions mapped (\d+) unmapped (\d+)/.exec(r.stderr);
   return {
-    code: r.status, mapped: Number(counts?.[1] ?? -1), unmapped: Number(counts?.[2] ?? -1),
-    path: /path (\S+)/.exec(r.stdout)?.[1] ?? '', output: `${r.stdout}${r.stderr} signal ${r.signal}`,
+    code: r.status,
+    mapped: Number(counts?.[1] ?? -1),
+    unmapped: Number(counts?.[2] ?? -1),
+    path: /path (\S+)/.exec(r.stdout)?.[1] ?? '',
+    output: `${r.stdout}${r.stderr} signal ${r.signal}`,
   };
 }
 
@@ -92,7 +103,10 @@ function tests(native: Native): void {
       assert.match((e as Error).message, /F_TRAIN is 16 in TypeScript, 8 in the addon/);
     }
     assert.throws(() => native.checkLayout(NATIVE_NUMBERS.slice(1)), /the addon has MAGIC = .* TypeScript does not name it/);
-    assert.throws(() => native.checkLayout([...NATIVE_NUMBERS, ['NEW_NUMBER', 5]]), /NEW_NUMBER is 5 in TypeScript, the addon does not know it/);
+    assert.throws(
+      () => native.checkLayout([...NATIVE_NUMBERS, ['NEW_NUMBER', 5]]),
+      /NEW_NUMBER is 5 in TypeScript, the addon does not know it/,
+    );
     native.checkLayout(NATIVE_NUMBERS);
   });
 
@@ -107,10 +121,11 @@ function tests(native: Native): void {
         if (order !== 'main first') {
           const half = order === 'half and half' ? workers.slice(0, 2) : workers;
           if (order === 'workers terminated') await Promise.all(half.map((w) => w.terminate()));
-          else for (const w of half) {
-            w.postMessage('drop');
-            await once(w, 'message');
-          }
+          else
+            for (const w of half) {
+              w.postMessage('drop');
+              await once(w, 'message');
+            }
           global.gc?.();
           assert.is(native.regionCounts()[1], unmapped, 'still held');
           new Uint8Array(region.memory)[BYTES - 1] = 1;
@@ -143,7 +158,12 @@ function tests(native: Native): void {
     assert.is(bursts.inspect(0, 1, 1), 1);
   });
 
-  for (const [mode, code, unmapped] of [['natural', 0, 1], ['terminate', 0, 1], ['spinning-terminate', 0, 1], ['spinning', 7, 0]] as const) {
+  for (const [mode, code, unmapped] of [
+    ['natural', 0, 1],
+    ['terminate', 0, 1],
+    ['spinning-terminate', 0, 1],
+    ['spinning', 7, 0],
+  ] as const) {
     test(`process ends (${mode}): no crash, never unmapped twice`, () => {
       const r = runChild(mode);
       assert.is(r.code, code, r.output);
@@ -167,7 +187,10 @@ function tests(native: Native): void {
   });
 
   test('what cannot be mapped is said with size, kind and reason', () => {
-    assert.throws(() => native.createRegion({ bytes: 8192, kind: 'file', path: '/nonexistent/flowring' }), (e: Error & { code?: string }) => e.code === 'ENOENT' && /8192 bytes, kind file/.test(e.message));
+    assert.throws(
+      () => native.createRegion({ bytes: 8192, kind: 'file', path: '/nonexistent/flowring' }),
+      (e: Error & { code?: string }) => e.code === 'ENOENT' && /8192 bytes, kind file/.test(e.message),
+    );
     assert.throws(() => native.createRegion({ bytes: 0, kind: 'anonymous' }), /bytes is not in 1/);
     assert.throws(() => native.createRegion({ bytes: 1, kind: 'paper' as 'file' }), /kind is 'paper'/);
     assert.throws(() => native.createBursts(99, 98, 97), /no memory 99 for the packet memory/);

@@ -18,7 +18,7 @@ if (native === null) {
   process.exit(0);
 }
 
-const SEED = Number(process.env['SEED'] ?? (Date.now() & 0x7fffffff));
+const SEED = Number(process.env['SEED'] ?? Date.now() & 0x7fffffff);
 const CASES = Number(process.env['CASES'] ?? 3000);
 console.log(`SEED=${SEED} CASES=${CASES}`);
 
@@ -75,12 +75,18 @@ function mirror(): void {
 }
 
 function same(what: string): void {
-  for (const [name, x, y] of [['packet memory', a.memory, b.memory], ['frame table', a.table, b.table], ['arena', a.arena, b.arena]] as const) {
+  for (const [name, x, y] of [
+    ['packet memory', a.memory, b.memory],
+    ['frame table', a.table, b.table],
+    ['arena', a.arena, b.arena],
+  ] as const) {
     if (Buffer.compare(Buffer.from(x), Buffer.from(y)) === 0) continue;
     const p = Buffer.from(x);
     const q = Buffer.from(y);
     const i = p.findIndex((v, k) => v !== q[k]);
-    assert.unreachable(`${what}: ${name} differs at byte ${i} (word ${i >> 2}): twin ${p.readInt32LE(i & ~3)}, native ${q.readInt32LE(i & ~3)} (SEED=${SEED})`);
+    assert.unreachable(
+      `${what}: ${name} differs at byte ${i} (word ${i >> 2}): twin ${p.readInt32LE(i & ~3)}, native ${q.readInt32LE(i & ~3)} (SEED=${SEED})`,
+    );
   }
   assert.ok(Buffer.compare(a.user, b.user) === 0, `${what}: user buffer differs (SEED=${SEED})`);
   assert.is(b.bursts.badEntries() - refused, a.bursts.badEntries(), `${what}: refused entries`);
@@ -113,8 +119,17 @@ interface Flow {
 
 function newFlow(): Flow {
   return {
-    src: 0xc0000201 | 0, dst: (0xc0000202 + rnd(3)) | 0, ports: (1024 + rnd(3)) << 16 | 80, seq: rnd(0x7fffffff) << 1, ack: rnd(0x7fffffff), window: rnd(65536),
-    doff: pick([20, 20, 32, 24, 60]), options: rnd(0x7fffffff), mss: pick([1, 2, 3, 64, 536, 1001, 1448]), ident: rnd(65536), vlan: chance(10),
+    src: 0xc0000201 | 0,
+    dst: (0xc0000202 + rnd(3)) | 0,
+    ports: ((1024 + rnd(3)) << 16) | 80,
+    seq: rnd(0x7fffffff) << 1,
+    ack: rnd(0x7fffffff),
+    window: rnd(65536),
+    doff: pick([20, 20, 32, 24, 60]),
+    options: rnd(0x7fffffff),
+    mss: pick([1, 2, 3, 64, 536, 1001, 1448]),
+    ident: rnd(65536),
+    vlan: chance(10),
   };
 }
 
@@ -321,7 +336,8 @@ test('inspect: frames as they come, and spoilt ones', () => {
     assert.is(y, x, `case ${c}: descriptors left (SEED=${SEED})`);
     same(`inspect case ${c}`);
     merged += n - x;
-    for (let i = 0; i < x; i++) if ((a.words[AT + i * 8 + 5]! & L.F_BAD) !== 0) bad++;
+    for (let i = 0; i < x; i++)
+      if ((a.words[AT + i * 8 + 5]! & L.F_BAD) !== 0) bad++;
       else kept++;
   }
   // The input must exercise both outcomes, or equality says little.
@@ -399,7 +415,7 @@ function writeGather(n: number): number {
     const q = COPIES_AT + rnd(copies) * 4;
     for (let k = 0; k < 4; k++) [w[p + k], w[q + k]] = [w[q + k]!, w[p + k]!];
   }
-  return copies === 0 ? w.set([0, PAYLOAD_BYTE, 1, (COPY_FROM_ARENA << 16) | COPY_NO_DESC], COPIES_AT) ?? 1 : copies;
+  return copies === 0 ? (w.set([0, PAYLOAD_BYTE, 1, (COPY_FROM_ARENA << 16) | COPY_NO_DESC], COPIES_AT) ?? 1) : copies;
 }
 
 /** A segment that came out of a cut must pass a plain check of its own. */
@@ -445,7 +461,13 @@ test('copies: within packet memory, arena and user buffers, lies included', () =
 test('descriptor lists outside the arena are refused whole', () => {
   mirror();
   const before = a.bursts.badEntries();
-  for (const [at, n] of [[-8, 1], [ARENA_WORDS - 7, 1], [0, -1], [0, ARENA_WORDS], [0x7fffffff, 1]] as const) {
+  for (const [at, n] of [
+    [-8, 1],
+    [ARENA_WORDS - 7, 1],
+    [0, -1],
+    [0, ARENA_WORDS],
+    [0x7fffffff, 1],
+  ] as const) {
     assert.is(a.bursts.inspect(at, n, 1), 0);
     assert.is(b.bursts.inspect(at, n, 1), 0);
     assert.is(a.bursts.emit(at, n, 0, 0, 3, 0), 0);

@@ -11,8 +11,21 @@
  * link has it, checksum field partial (folded pseudo-header sum), so that it can go out again as it is.
  */
 import {
-  D_DATA, D_FLAGS_GSO, D_FRAME, D_OFFSETS, D_SEGS_VLAN, D_TOTAL, F_CSUM_OK, F_CSUM_PARTIAL, F_MULTICAST, F_REDIRECTED, F_TCP, F_TRAIN,
-  F_TX, F_VLAN, TRAIN_LINKS_MAX,
+  D_DATA,
+  D_FLAGS_GSO,
+  D_FRAME,
+  D_OFFSETS,
+  D_SEGS_VLAN,
+  D_TOTAL,
+  F_CSUM_OK,
+  F_CSUM_PARTIAL,
+  F_MULTICAST,
+  F_REDIRECTED,
+  F_TCP,
+  F_TRAIN,
+  F_TX,
+  F_VLAN,
+  TRAIN_LINKS_MAX,
 } from '../../rings/layout.ts';
 import { fold, pseudoSum4, update16 } from '../checksum.ts';
 import { PROTO_TCP } from '../ipv4.ts';
@@ -106,8 +119,9 @@ export class Coalescer {
     const v = m.packetView;
     const o = this.desc[slot]!;
     const eth0 = this.eth[slot]!;
-    if (w[o + D_OFFSETS] !== w[d + D_OFFSETS] || ((w[o + D_DATA]! ^ w[d + D_DATA]!) >>> 16) !== 0) return false;
-    if (((w[o + D_FLAGS_GSO]! ^ w[d + D_FLAGS_GSO]!) & SAME_FLAGS) !== 0 || ((w[o + D_SEGS_VLAN]! ^ w[d + D_SEGS_VLAN]!) >>> 16) !== 0) return false;
+    if (w[o + D_OFFSETS] !== w[d + D_OFFSETS] || (w[o + D_DATA]! ^ w[d + D_DATA]!) >>> 16 !== 0) return false;
+    if (((w[o + D_FLAGS_GSO]! ^ w[d + D_FLAGS_GSO]!) & SAME_FLAGS) !== 0 || (w[o + D_SEGS_VLAN]! ^ w[d + D_SEGS_VLAN]!) >>> 16 !== 0)
+      return false;
     const l3 = (w[d + D_OFFSETS]! >> 8) & 0xff;
     const l4 = w[d + D_OFFSETS]! >>> 16;
     const ip0 = eth0 + l3;
@@ -115,7 +129,12 @@ export class Coalescer {
     const tcp0 = eth0 + l4;
     const tcp = eth + l4;
     // TOS, DF and fragment word, TTL
-    if (v.getUint8(ip0 + 1) !== v.getUint8(ip + 1) || v.getUint16(ip0 + 6) !== v.getUint16(ip + 6) || v.getUint8(ip0 + 8) !== v.getUint8(ip + 8)) return false;
+    if (
+      v.getUint8(ip0 + 1) !== v.getUint8(ip + 1) ||
+      v.getUint16(ip0 + 6) !== v.getUint16(ip + 6) ||
+      v.getUint8(ip0 + 8) !== v.getUint8(ip + 8)
+    )
+      return false;
     if (v.getInt32(tcp0 + 8) !== v.getInt32(tcp + 8) || v.getUint16(tcp0 + 14) !== v.getUint16(tcp + 14)) return false;
     const doff = (v.getUint8(tcp + 12) >> 4) << 2;
     if (v.getUint8(tcp0 + 12) !== v.getUint8(tcp + 12)) return false;

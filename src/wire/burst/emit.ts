@@ -8,8 +8,20 @@
 import { WORK_CSUM, WORK_CUT } from '../../rings/bursts.ts';
 import { DROP_BAD_DESCRIPTOR } from '../../rings/drops.ts';
 import {
-  D_DATA, D_FLAGS_GSO, D_FRAME, D_HASH, D_OFFSETS, D_REGION_GEN, D_SEGS_VLAN, D_TOTAL, DESC_WORDS, F_BAD, F_CSUM_OK, F_CSUM_PARTIAL,
-  F_TRAIN, GENERATION_MASK,
+  D_DATA,
+  D_FLAGS_GSO,
+  D_FRAME,
+  D_HASH,
+  D_OFFSETS,
+  D_REGION_GEN,
+  D_SEGS_VLAN,
+  D_TOTAL,
+  DESC_WORDS,
+  F_BAD,
+  F_CSUM_OK,
+  F_CSUM_PARTIAL,
+  F_TRAIN,
+  GENERATION_MASK,
 } from '../../rings/layout.ts';
 import { fold, pseudoSum4 } from '../checksum.ts';
 import { PROTO_TCP, PROTO_UDP } from '../ipv4.ts';

@@ -4,12 +4,36 @@
  * the L4 checksum unless somebody vouches for it. Bytes behind the IPv4 datagram (Ethernet padding) are cut off the descriptor.
  */
 import {
-  DROP_BAD_DESCRIPTOR, DROP_ICMP, DROP_IP_CHECKSUM, DROP_IP_HEADER, DROP_L4_CHECKSUM, DROP_NONE, DROP_TCP_HEADER, DROP_TRUNCATED,
+  DROP_BAD_DESCRIPTOR,
+  DROP_ICMP,
+  DROP_IP_CHECKSUM,
+  DROP_IP_HEADER,
+  DROP_L4_CHECKSUM,
+  DROP_NONE,
+  DROP_TCP_HEADER,
+  DROP_TRUNCATED,
   DROP_UDP_HEADER,
 } from '../../rings/drops.ts';
 import {
-  D_DATA, D_FLAGS_GSO, D_FRAME, D_HASH, D_OFFSETS, D_SEGS_VLAN, D_TOTAL, DESC_WORDS, F_BAD, F_CSUM_OK, F_FRAGMENT, F_ICMP, F_IPCSUM_OK,
-  F_MULTICAST, F_PARSED, F_TCP, F_TRAIN, F_UDP, F_VLAN,
+  D_DATA,
+  D_FLAGS_GSO,
+  D_FRAME,
+  D_HASH,
+  D_OFFSETS,
+  D_SEGS_VLAN,
+  D_TOTAL,
+  DESC_WORDS,
+  F_BAD,
+  F_CSUM_OK,
+  F_FRAGMENT,
+  F_ICMP,
+  F_IPCSUM_OK,
+  F_MULTICAST,
+  F_PARSED,
+  F_TCP,
+  F_TRAIN,
+  F_UDP,
+  F_VLAN,
 } from '../../rings/layout.ts';
 import { fold, pseudoSum4 } from '../checksum.ts';
 import { ETHERTYPE_IPV4, ETHERTYPE_VLAN, LEN_ETHERNET } from '../ethernet.ts';
