@@ -29,6 +29,8 @@ export class RingProducer {
   private readonly mask: number;
   private tail: number;
   private published: number;
+  /** The index when `flush` was last called: what `put` has published since is news, too. */
+  private flushed: number;
   private headCached: number;
   /** Index stores so far: at most one per PUBLISH_EVERY slots plus one a flush. */
   publishes = 0;
@@ -44,6 +46,7 @@ export class RingProducer {
     this.mask = this.capacity - 1;
     this.tail = Atomics.load(words, at + RING_TAIL);
     this.published = this.tail;
+    this.flushed = this.tail;
     this.headCached = Atomics.load(words, at + RING_HEAD);
   }
 
@@ -74,10 +77,11 @@ export class RingProducer {
   }
 
   // hot: per burst
-  /** Publishes what `put` has held back. Returns whether anything became visible. */
+  /** Publishes what `put` has held back. Returns whether anything became visible since the last call: then a bell is due. */
   flush(): boolean {
-    if (this.tail === this.published) return false;
-    this.publish();
+    if (this.tail === this.flushed) return false;
+    this.flushed = this.tail;
+    if (this.tail !== this.published) this.publish();
     return true;
   }
 
