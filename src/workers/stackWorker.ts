@@ -4,7 +4,7 @@
  */
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { injectContext, type WorkerContext } from '../api/context.ts';
-import { CMD_DRAIN, CMD_RUN, CMD_STOP, T_LISTENERS, T_STATE, TS_DRAINING, TS_FAILED, TS_QUIET, TS_RUNNING, TS_STOPPED } from '../rings/control.ts';
+import { CMD_DRAIN, CMD_RUN, CMD_STOP, T_COMMAND, T_LISTENERS, T_STATE, TS_DRAINING, TS_FAILED, TS_QUIET, TS_RUNNING, TS_STOPPED } from '../rings/control.ts';
 import type { Port } from '../ports/port.ts';
 import type { Counters } from '../rings/counters.ts';
 import { assembleBroker, assembleStack } from './assembly.ts';
@@ -55,6 +55,8 @@ function becomeQuiet(): void {
   breath.stackEnd = null;
   breath.handler = null;
   phase = 'quiet';
+  // Served: from here on only frames that come home keep this thread awake.
+  ending = false;
   if (dispatcher !== null) {
     dispatcher.push();
     dispatcher.reclaim(0);
@@ -132,7 +134,6 @@ function ready(): void {
   post({ type: 'ready', worker });
 }
 
-let interruptTaken = false;
 const context: WorkerContext = {
   worker,
   workers: plan.workers,
@@ -150,13 +151,10 @@ const context: WorkerContext = {
     if (phase !== 'running') return 0;
     return driver.turn(waitMs);
   },
-  interrupted: () => {
-    interruptTaken = ending || record.get(1) !== CMD_RUN;
-    return interruptTaken;
-  },
+  interrupted: () => ending || record.get(T_COMMAND) !== CMD_RUN,
   stop: () => {
     ending = true;
-    record.set(1, CMD_DRAIN);
+    record.set(T_COMMAND, CMD_DRAIN);
   },
   listening: (address, portNumber) => {
     record.set(T_LISTENERS, record.get(T_LISTENERS) + 1);
