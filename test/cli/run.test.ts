@@ -1,0 +1,221 @@
+// `flowring run`, `npm start` and `flowring top` as a user meets them: processes, lines, exit codes.
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+
+const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
+const BIN = join(ROOT, 'bin/flowring.js');
+const WAIT_MS = 30_000;
+const scratch = mkdtempSync(join(tmpdir(), 'flowring-run-'));
+const children = new Set<ChildProcess>();
+test.after(() => {
+  for (const child of children) child.kill('SIGKILL');
+  rmSync(scratch, { recursive: true, force: true });
+});
+
+const program = (name: string, body: string): string => {
+  const path = join(scratch, name);
+  writeFileSync(path, `import { createContext, stop } from 'flowring/mtcp';\nconst mctx = createContext();\n${body}\n`);
+  return path;
+};
+
+/** A running command, and the means to wait for what it says and how it ends. */
+class Running {
+  readonly child: ChildProcess;
+  stdout = '';
+  stderr = '';
+  private readonly ending: Promise<number | null>;
+
+  constructor(args: readonly string[], command = process.execPath, first: readonly string[] = [BIN]) {
+    this.child = spawn(command, [...first, ...args], { cwd: ROOT, stdio: ['ignore', 'pipe', 'pipe'] });
+    children.add(this.child);
+    this.child.stdout!.setEncoding('utf8').on('data', (t: string) => {
+      this.stdout += t;
+    });
+    this.child.stderr!.setEncoding('utf8').on('data', (t: string) => {
+      this.stderr += t;
+    });
+    this.ending = new Promise((resolve) => {
+      this.child.on('close', (code, signal) => {
+        children.delete(this.child);
+        resolve(signal === null ? code : -1);
+      });
+    });
+  }
+
+  get all(): string {
+    return `stdout:\n${this.stdout}\nstderr:\n${this.stderr}`;
+  }
+
+  /** Resolves when `pattern` stands in what was said. */
+  async says(pattern: RegExp): Promise<void> {
+    const by = Date.now() + WAIT_MS;
+    while (!pattern.test(this.stdout) && !pattern.test(this.stderr)) {
+      assert.ok(Date.now() < by && this.child.exitCode === null, `never said ${pattern}\n${this.all}`);
+      await new Promise((done) => setTimeout(done, 20));
+    }
+  }
+
+  async ends(): Promise<number | null> {
+    const bound = setTimeout(() => this.child.kill('SIGKILL'), WAIT_MS);
+    const code = await this.ending;
+    clearTimeout(bound);
+    return code;
+  }
+}
+
+const flowring = (...args: string[]): Running => new Running(args);
+
+for (const [signal, forced] of [
+  ['SIGINT', 130],
+  ['SIGTERM', 143],
+] as const) {
+  test(`${signal} drains: one readiness line for all workers, exit code 0, nothing left behind`, async () => {
+    const r = flowring('run', 'echo-server', '--workers', '2', '--', '--listen', '77');
+    await r.says(/listening/);
+    const pid = r.child.pid!;
+    r.child.kill(signal);
+    assert.is(await r.ends(), 0, r.all);
+    assert.equal(r.stdout.match(/^listening.*$/gm), ['listening 198.18.0.1:77']);
+    assert.not(existsSync(`/dev/shm/flowring-${pid}`));
+  });
+
+  test(`a second ${signal} forces a program that does not end: ${forced}`, async () => {
+    const r = flowring('run', program('busy.mjs', "setTimeout(() => { console.log('busy'); for (;;); }, 100);"), '--workers', '1');
+    await r.says(/busy/);
+    r.child.kill(signal);
+    await r.says(/draining/);
+    r.child.kill(signal);
+    assert.is(await r.ends(), forced, r.all);
+  });
+}
+
+test('what follows -- is the program own argv, in every worker; stop in all of them ends the run', async () => {
+  const path = program('argv.mjs', 'console.log(`${mctx.worker}/${mctx.workers} ${JSON.stringify(process.argv.slice(2))}`);\nstop(mctx);');
+  const r = flowring('run', path, '--workers', '2', '--', 'a', '--workers', '-x', 'b c');
+  assert.is(await r.ends(), 0, r.all);
+  assert.equal(r.stdout.trimEnd().split('\n').sort(), ['0/2 ["a","--workers","-x","b c"]', '1/2 ["a","--workers","-x","b c"]']);
+});
+
+test('an inline run needs one thread and behaves the same', async () => {
+  const path = program('inline.mjs', "console.log('worker', mctx.worker, 'of', mctx.workers);\nstop(mctx);");
+  const r = flowring('run', path, '--layout', 'inline');
+  assert.is(await r.ends(), 0, r.all);
+  assert.is(r.stdout, 'worker 0 of 1\n');
+});
+
+test('the exit code that a program sets is the exit code of the run', async () => {
+  const path = program('code.mjs', 'if (mctx.worker === 1) process.exitCode = 3;\nstop(mctx);');
+  const r = flowring('run', path, '--workers', '2');
+  assert.is(await r.ends(), 3, r.all);
+});
+
+test('a program that throws ends the run with 1 and its own stack trace', async () => {
+  const r = flowring('run', program('throws.mjs', "throw new Error('the program broke');"), '--workers', '2');
+  assert.is(await r.ends(), 1, r.all);
+  assert.match(r.stderr, /the program broke/);
+  assert.match(r.stderr, /throws\.mjs/);
+});
+
+test('a program that does not parse ends the run with 1', async () => {
+  const r = flowring('run', program('syntax.mjs', 'const = ;'), '--workers', '1');
+  assert.is(await r.ends(), 1, r.all);
+  assert.match(r.stderr, /SyntaxError/);
+});
+
+test('promises, timers and console work beside the stack', async () => {
+  const path = program(
+    'loop.mjs',
+    "await new Promise((done) => setTimeout(done, 20));\nconsole.log('timer');\nconsole.error('to stderr');\nsetTimeout(() => stop(mctx), 20);",
+  );
+  const r = flowring('run', path, '--workers', '1');
+  assert.is(await r.ends(), 0, r.all);
+  assert.is(r.stdout, 'timer\n');
+  assert.match(r.stderr, /^to stderr$/m);
+});
+
+interface Summary {
+  verified: boolean;
+  seconds: number;
+  threads: Record<string, unknown>[];
+  totals: Record<string, number>;
+}
+
+const COLUMNS: Readonly<Record<string, string>> = {
+  name: 'string',
+  role: 'string',
+  tid: 'number',
+  cpu: 'number',
+  cpuSeconds: 'number',
+  rxPackets: 'number',
+  txPackets: 'number',
+  gbps: 'number',
+  ringHighWater: 'number',
+  drops: 'number',
+};
+
+test('npm start -- --seconds 2 --json: the last line is the whole object, and the run is verified', async () => {
+  const r = new Running(['start', '--', '--seconds', '2', '--json'], 'npm', []);
+  assert.is(await r.ends(), 0, r.all);
+  const s = JSON.parse(r.stdout.trimEnd().split('\n').at(-1)!) as Summary;
+  assert.is(s.verified, true);
+  assert.ok(s.seconds >= 1.5 && s.seconds < 10, `seconds ${s.seconds}`);
+  for (const t of s.threads)
+    for (const [column, type] of Object.entries(COLUMNS)) assert.type(t[column], type as 'string', `${column} of ${JSON.stringify(t)}`);
+  const roles = s.threads.map((t) => t.role);
+  assert.is(roles.filter((x) => x === 'main').length, 1);
+  assert.is(roles.filter((x) => x === 'dispatcher').length, 1);
+  assert.ok(roles.filter((x) => x === 'server').length >= 2);
+  assert.ok(roles.filter((x) => x === 'client').length >= 1);
+  assert.is(new Set(s.threads.map((t) => t.tid)).size, s.threads.length, 'every thread has a thread id of its own');
+  const rx = (role: string): number => s.threads.filter((t) => t.role === role).reduce((n, t) => n + (t.rxPackets as number), 0);
+  assert.ok(rx('dispatcher') > 100 && rx('server') > 100 && rx('client') > 100, JSON.stringify(s.threads));
+  for (const total of ['rxPackets', 'txPackets', 'drops'] as const) {
+    assert.is(
+      s.totals[total],
+      s.threads.reduce((n, t) => n + (t[total] as number), 0),
+      total,
+    );
+  }
+  assert.ok(s.totals.bytesVerified! > 10_000 && s.totals.connections! > 0);
+  assert.is(s.totals.failed, 0);
+  assert.is(s.totals.wrongBytes, 0);
+});
+
+/** `top --once`, without waiting for stdin or a terminal. */
+const top = (...args: string[]) => spawnSync(process.execPath, [BIN, 'top', '--once', ...args], { encoding: 'utf8', timeout: WAIT_MS });
+
+test('top --once --json reads a running process; several must be named', async () => {
+  const a = flowring('run', 'echo-server', '--workers', '2', '--', '--listen', '77');
+  await a.says(/listening/);
+  if (!existsSync(`/dev/shm/flowring-${a.child.pid}`)) {
+    console.log('\nSKIP top of a running process: no native addon, so nothing is published');
+  } else {
+    const one = top('--json', '--pid', String(a.child.pid));
+    assert.is(one.status, 0, one.stderr);
+    const report = JSON.parse(one.stdout) as { pid: number; threads: (Record<string, unknown> & { stages: Record<string, number> })[] };
+    assert.is(report.pid, a.child.pid);
+    assert.equal(report.threads.map((t) => t.role).sort(), ['dispatcher', 'main', 'server', 'server']);
+    for (const t of report.threads) {
+      for (const [column, type] of Object.entries(COLUMNS)) assert.type(t[column], type as 'string', column);
+      assert.ok((t.tid as number) > 0);
+      for (const ns of Object.values(t.stages)) assert.type(ns, 'number');
+    }
+    const b = flowring('run', 'echo-server', '--workers', '1', '--', '--listen', '77');
+    await b.says(/listening/);
+    const several = top('--json');
+    assert.is(several.status, 2);
+    assert.is(several.stderr.trimEnd().split('\n').length, 1);
+    for (const r of [a, b]) assert.match(several.stderr, new RegExp(`\\b${r.child.pid}\\b`));
+    b.child.kill('SIGTERM');
+    assert.is(await b.ends(), 0, b.all);
+  }
+  a.child.kill('SIGTERM');
+  assert.is(await a.ends(), 0, a.all);
+});
+
+test.run();
