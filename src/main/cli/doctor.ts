@@ -9,7 +9,7 @@ import pc from 'picocolors';
 import { formatIp, maskOf, parseCidr } from '../config/address.ts';
 import { ConfigError } from '../config/configError.ts';
 import { type LoadOptions, loadConfig, stackConfigOf } from '../config/load.ts';
-import { type KernelAddress, kernelAddresses, kernelOwner, portRefusal } from '../config/ownership.ts';
+import { interfaceExists, type KernelAddress, kernelAddresses, kernelOwner, portRefusal } from '../config/ownership.ts';
 import { arenaBytes } from '../../stack/arenaPlan.ts';
 import type { Config } from '../config/schema.ts';
 import { formatCpus } from '../cpuList.ts';
@@ -89,8 +89,7 @@ function privileges(s: Surroundings, c: Config): Finding {
 function device(s: Surroundings, c: Config): Finding {
   const name = c.nic.startsWith('tap:') ? c.nic.slice(4) : '';
   if (name === '') return ok('interface', 'the kernel picks a name');
-  const exists = s.read(`/sys/class/net/${name}/ifindex`) !== null;
-  return ok('interface', exists ? `${name} exists and is attached to` : `${name} does not exist and is created`);
+  return ok('interface', interfaceExists(name, s.read) ? `${name} exists and is attached to` : `${name} does not exist and is created`);
 }
 
 function address(s: Surroundings, c: Config): Finding[] {

@@ -86,6 +86,11 @@ function mayOpenTun(): string | null {
   }
 }
 
+/** Is there an interface of that name in this network namespace? (/sys/class/net shows the one that /sys was mounted in.) */
+export function interfaceExists(name: string, read: ReadText = readText): boolean {
+  return (read('/proc/net/dev') ?? '').split('\n').some((line) => line.trim().startsWith(`${name}:`));
+}
+
 /** Why the port cannot be opened by this user on this machine, with the fix; or null. */
 export function portRefusal(c: Pick<Config, 'nic'>, read: ReadText = readText, openTun: () => string | null = mayOpenTun): string | null {
   if (c.nic === 'switch') return null;
@@ -94,9 +99,10 @@ export function portRefusal(c: Pick<Config, 'nic'>, read: ReadText = readText, o
   if (tun === 'ENOENT')
     return 'nic: /dev/net/tun does not exist; load the module (modprobe tun), or in a container add --device /dev/net/tun';
   if (tun !== null) return 'nic: no permission to open /dev/net/tun; run as root, or give the user access to it';
-  const exists = name !== '' && read(`/sys/class/net/${name}/ifindex`) !== null;
-  const flags = name === '' ? null : read(`/sys/class/net/${name}/tun_flags`);
-  if (exists && flags === null) return `nic: ${name} exists and is no TAP device; choose another name`;
+  const exists = name !== '' && interfaceExists(name, read);
+  const flags = exists ? read(`/sys/class/net/${name}/tun_flags`) : null;
+  if (exists && flags === null && read(`/sys/class/net/${name}/ifindex`) !== null)
+    return `nic: ${name} exists and is no TAP device; choose another name`;
   // IFF_TAP is 2, IFF_TUN is 1 (linux/if_tun.h)
   if (flags !== null && (Number.parseInt(flags, 16) & 2) === 0)
     return `nic: ${name} is a TUN device, which carries no Ethernet; choose another name`;

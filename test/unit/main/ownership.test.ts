@@ -83,11 +83,13 @@ test('opening a TAP: device, kind, capability, owner', () => {
   assert.match(refusal(root, 'ENOENT')!, /\/dev\/net\/tun does not exist; load the module/);
   assert.match(refusal(root, 'EACCES')!, /no permission to open \/dev\/net\/tun/);
   assert.match(refusal(user)!, /no privilege \(CAP_NET_ADMIN\) for tap:t0; run as root, or once: ip tuntap add t0/);
-  assert.match(refusal({ ...root, [`${net}/ifindex`]: '4' })!, /t0 exists and is no TAP device/);
-  assert.match(refusal({ ...root, [`${net}/ifindex`]: '4', [`${net}/tun_flags`]: '0x1001' })!, /TUN device/);
-  const own = { ...user, [`${net}/ifindex`]: '4', [`${net}/tun_flags`]: '0x5002' };
+  const here = { '/proc/net/dev': 'Inter-|   Receive\n face |bytes\n    lo: 0 0\n    t0:  12 0\n', [`${net}/ifindex`]: '4' };
+  assert.match(refusal({ ...root, ...here })!, /t0 exists and is no TAP device/);
+  assert.match(refusal({ ...root, ...here, [`${net}/tun_flags`]: '0x1001' })!, /TUN device/);
+  const own = { ...user, ...here, [`${net}/tun_flags`]: '0x5002' };
   assert.is(refusal({ ...own, [`${net}/owner`]: String(process.getuid!()) }), null);
   assert.match(refusal({ ...own, [`${net}/owner`]: '-1' })!, /no privilege/);
+  assert.is(refusal({ ...root, [`${net}/ifindex`]: '4' }), null, 'an interface of another network namespace does not count');
   const e = new PrivilegeError('x');
   assert.is(e.code, 'FLOWRING_PRIVILEGE');
   assert.is(e.exitCode, 2);
