@@ -2,7 +2,7 @@
  * What drives a stack, or a dispatcher, on its thread.
  *
  * A breath, in prose: read the clock; (inline: the dispatcher pulls); the stack begins: pull, input, timers; the
- * application's handler runs; the stack ends: output, push; (inline: the dispatcher pushes); bells ring; counters commit.
+ * application's handler runs; the stack ends: output, push; bells ring; (inline: the dispatcher pushes); counters commit.
  * Breaths run back to back while there is work. Every 5 ms at most the event loop gets a turn, so that timers, promises,
  * messages and logs live. A look that finds nothing reads no clock; every 64th is a full breath. After `spins` empty
  * looks the thread rests: first in `Atomics.wait` (or poll(2) where it polls a device) with the bell armed, and when it
@@ -34,9 +34,9 @@ export interface Breath {
   /** The application's turn; true when it has more to do at once. */
   handler: (() => boolean | void) | null;
   stackEnd: (() => number) | null;
-  dispatcherPush: (() => number) | null;
-  /** Publishes and rings what has no end-of-breath of its own. */
+  /** Publishes the stack's rings and rings whoever sleeps on them; before an inline dispatcher looks at them. */
   flush: (() => void) | null;
+  dispatcherPush: (() => number) | null;
   /** Cheap: is there anything at all to do? The last look before sleeping too. */
   pending: () => boolean;
   /** Milliseconds to the next timer, 0 due, -1 none. */
@@ -165,8 +165,8 @@ export class Driver {
     if (breath.stackBegin !== null) n += breath.stackBegin();
     if (handler !== null && handler() === true) n++;
     if (breath.stackEnd !== null) n += breath.stackEnd();
-    if (breath.dispatcherPush !== null) n += breath.dispatcherPush();
     if (breath.flush !== null) breath.flush();
+    if (breath.dispatcherPush !== null) n += breath.dispatcherPush();
     record.words[record.at + T_HEARTBEAT] = b;
     this.account(n);
     return n;
@@ -191,8 +191,8 @@ export class Driver {
     if (breath.stackEnd !== null) n += breath.stackEnd();
     t = nowNs();
     v[C_STAGE_OUTPUT]! += (t - u) * SAMPLE;
-    if (breath.dispatcherPush !== null) n += breath.dispatcherPush();
     if (breath.flush !== null) breath.flush();
+    if (breath.dispatcherPush !== null) n += breath.dispatcherPush();
     v[C_STAGE_PUSH]! += (nowNs() - t) * SAMPLE;
     record.words[record.at + T_HEARTBEAT] = this.breaths;
     this.account(n);
@@ -291,8 +291,8 @@ export class Driver {
     const b = ++this.breaths;
     let sent = 0;
     if (breath.stackEnd !== null) sent += breath.stackEnd();
-    if (breath.dispatcherPush !== null) sent += breath.dispatcherPush();
     if (breath.flush !== null) breath.flush();
+    if (breath.dispatcherPush !== null) sent += breath.dispatcherPush();
     record.words[record.at + T_HEARTBEAT] = b;
     if (b % LOOKS === 0 || waitMs > 0) {
       if (microtasks !== null) microtasks();
