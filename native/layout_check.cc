@@ -49,11 +49,11 @@ napi_value checkLayout(napi_env env, napi_callback_info info) {
       return fail(env, "FLOWRING_ABI", "checkLayout wants an array of names and one of values");
     const Number* n = find(s);
     if (n == nullptr) {
-      snprintf(text, sizeof text, "layout: %s is %d in TypeScript, the addon does not know it; rebuild the addon (npm run build:native)", s, v);
+      snprintf(text, sizeof text, "layout: %s is %d in TypeScript, the addon does not know it; rebuild the addon (node scripts/build-native.mjs --force)", s, v);
       return fail(env, "FLOWRING_ABI", text);
     }
     if (n->value != v) {
-      snprintf(text, sizeof text, "layout: %s is %d in TypeScript, %d in the addon; rebuild the addon (npm run build:native)", s, v, n->value);
+      snprintf(text, sizeof text, "layout: %s is %d in TypeScript, %d in the addon; rebuild the addon (node scripts/build-native.mjs --force)", s, v, n->value);
       return fail(env, "FLOWRING_ABI", text);
     }
     seen[n - kNumbers] = true;

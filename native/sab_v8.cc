@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 
 #ifndef FLOWRING_NO_V8
+#include <time.h>
 #include <v8.h>
 
 #include <cstring>
@@ -69,6 +70,26 @@ void* pinBackingStore(napi_env, napi_value buffer) {
   return new std::shared_ptr<v8::BackingStore>(v.As<v8::SharedArrayBuffer>()->GetBackingStore());
 }
 void unpinBackingStore(void* pin) { delete static_cast<std::shared_ptr<v8::BackingStore>*>(pin); }
+namespace {
+thread_local double collections = 0;
+thread_local double collectionNs = 0;
+thread_local timespec collectionBegan{};
+void gcBegins(v8::Isolate*, v8::GCType, v8::GCCallbackFlags) { clock_gettime(CLOCK_MONOTONIC, &collectionBegan); }
+void gcEnds(v8::Isolate*, v8::GCType, v8::GCCallbackFlags) {
+  timespec t{};
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  collections += 1;
+  collectionNs += static_cast<double>(t.tv_sec - collectionBegan.tv_sec) * 1e9 + static_cast<double>(t.tv_nsec - collectionBegan.tv_nsec);
+}
+}  // namespace
+bool watchGc() {
+  v8::Isolate* isolate = v8::Isolate::GetCurrent();
+  isolate->AddGCPrologueCallback(gcBegins);
+  isolate->AddGCEpilogueCallback(gcEnds);
+  return true;
+}
+double gcCount() { return collections; }
+double gcNs() { return collectionNs; }
 bool runMicrotasks() {
   v8::Isolate::GetCurrent()->PerformMicrotaskCheckpoint();
   return true;
@@ -77,6 +98,9 @@ bool runMicrotasks() {
 void* pinBackingStore(napi_env, napi_value) { return nullptr; }
 void unpinBackingStore(void*) {}
 bool runMicrotasks() { return false; }
+bool watchGc() { return false; }
+double gcCount() { return 0; }
+double gcNs() { return 0; }
 #endif
 
 }  // namespace flowring

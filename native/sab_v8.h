@@ -15,5 +15,9 @@ void* pinBackingStore(napi_env env, napi_value buffer);
 void unpinBackingStore(void* pin);
 // Runs the microtask queue. False when not available.
 bool runMicrotasks();
+// Counts this thread's garbage collections from now on, also while its event loop never turns. False when not available.
+bool watchGc();
+double gcCount();
+double gcNs();
 
 }  // namespace flowring

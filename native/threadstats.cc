@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include "addon.h"
+#include "sab_v8.h"
 
 namespace flowring {
 
@@ -24,6 +25,10 @@ rusage usage() {
 napi_value voluntarySwitches(napi_env env, napi_callback_info) { return number64(env, static_cast<double>(usage().ru_nvcsw)); }
 napi_value involuntarySwitches(napi_env env, napi_callback_info) { return number64(env, static_cast<double>(usage().ru_nivcsw)); }
 
+napi_value startGcWatch(napi_env env, napi_callback_info) { return boolean(env, watchGc()); }
+napi_value gcCountOf(napi_env env, napi_callback_info) { return number64(env, gcCount()); }
+napi_value gcNsOf(napi_env env, napi_callback_info) { return number64(env, gcNs()); }
+
 napi_value currentCpu(napi_env env, napi_callback_info) { return number(env, sched_getcpu()); }
 
 }  // namespace
@@ -33,6 +38,9 @@ void registerThreadStats(napi_env env, napi_value exports) {
   define(env, exports, "voluntarySwitches", voluntarySwitches);
   define(env, exports, "involuntarySwitches", involuntarySwitches);
   define(env, exports, "currentCpu", currentCpu);
+  define(env, exports, "watchGc", startGcWatch);
+  define(env, exports, "gcCount", gcCountOf);
+  define(env, exports, "gcNs", gcNsOf);
 }
 
 }  // namespace flowring

@@ -71,6 +71,11 @@ interface RawAddon {
   /** Context switches of this thread so far: it slept; it was put off the CPU. */
   voluntarySwitches(): number;
   involuntarySwitches(): number;
+  /** Counts this thread's garbage collections from now on; false when the addon was built without V8's headers. */
+  watchGc(): boolean;
+  /** Collections since watchGc, and nanoseconds in them. */
+  gcCount(): number;
+  gcNs(): number;
   clock(memoryId: number, byteOffset: number): void;
   nowNs(): number;
   pause(n: number): void;
@@ -167,7 +172,7 @@ function load(): Native | null {
   }
   const path = join(packageRoot(), 'build', 'Release', 'flowring.node');
   if (!existsSync(path)) {
-    problem = `${path} is not built; run \`npm run build:native\` (needs a C++ compiler and python3)`;
+    problem = `${path} is not built; run \`node scripts/build-native.mjs\` (needs a C++ compiler and python3)`;
     return null;
   }
   try {
@@ -176,7 +181,7 @@ function load(): Native | null {
     if (isMainThread) process.on('exit', native.closeAll);
     return native;
   } catch (e) {
-    problem = `${path} cannot be used: ${(e as Error).message}; run \`npm run build:native -- --force\``;
+    problem = `${path} cannot be used: ${(e as Error).message}; run \`node scripts/build-native.mjs --force\``;
     return null;
   }
 }

@@ -1,0 +1,319 @@
+/**
+ * Port `tap` against the kernel, by raw frames: partial checksums, 64 KiB trains each way, small and odd segment sizes, the
+ * same without offloads, and every refusal in words. Runs itself again inside a network namespace of its own.
+ */
+import { createHash, randomBytes } from 'node:crypto';
+import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
+import { readdirSync, readFileSync } from 'node:fs';
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
+import { spawnSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { loadNative } from '../../src/ports/native.ts';
+import type { PortHandle } from '../../src/ports/port.ts';
+import { attachTap, openTap, type TapOptions } from '../../src/ports/tap.ts';
+import { WORK_CSUM, WORK_CUT } from '../../src/rings/bursts.ts';
+import { auditFrames } from '../../src/rings/frameTable.ts';
+import * as L from '../../src/rings/layout.ts';
+import { parseIpv4 } from '../../src/wire/ipv4.ts';
+import { KERNEL_IP, missing, Namespace, STACK_IP } from './namespace.ts';
+import { RawPeer } from './rawPeer.ts';
+
+const self = fileURLToPath(import.meta.url);
+const OPTIONS: TapOptions = { name: 'frtap0', frames: 1024, frameBytes: 2048, mtu: 1500 };
+const P_RX_RESCATTER = 2;
+
+const ip = (...args: string[]): void => {
+  const r = spawnSync('ip', args, { encoding: 'utf8' });
+  if (r.status !== 0) throw new Error(`ip ${args.join(' ')}: ${r.stderr}`);
+};
+const interfaces = (): string[] => readdirSync('/sys/class/net');
+const words = (handle: PortHandle): Int32Array => new Int32Array((handle.attachment.own as { block: SharedArrayBuffer }).block);
+
+/** A port with the kernel's address on the other side, and a peer that has been found by ARP. */
+async function open(options: Partial<TapOptions>): Promise<{ handle: PortHandle; peer: RawPeer; end: () => void }> {
+  const handle = openTap({ ...OPTIONS, ...options });
+  const a = handle.attachment;
+  const name = a.name.slice(4);
+  ip('address', 'add', `${KERNEL_IP}/24`, 'dev', name);
+  const port = attachTap(a, loadNative()!);
+  const peer = new RawPeer(port, [a.macHi, a.macLo], parseIpv4(STACK_IP)!, parseIpv4(KERNEL_IP)!);
+  await echo(peer, Buffer.from('who is there'));
+  return {
+    handle,
+    peer,
+    end: () => {
+      const audit = auditFrames(port.frames);
+      assert.is(audit.free, OPTIONS.frames, `frames lost: ${JSON.stringify(audit)}`);
+      assert.is(port.available(), OPTIONS.frames);
+      port.detach();
+      handle.close();
+      assert.not.ok(interfaces().includes(name), `${name} outlived its port`);
+    },
+  };
+}
+
+/** A datagram through the kernel to the peer and back. */
+async function echo(peer: RawPeer, data: Buffer): Promise<void> {
+  const socket = createSocket('udp4');
+  try {
+    socket.bind(0, KERNEL_IP);
+    await once(socket, 'listening');
+    let answer: Buffer | null = null;
+    socket.on('message', (m) => {
+      answer = m;
+    });
+    socket.send(data, 7, STACK_IP);
+    await peer.run(() => answer !== null);
+    assert.equal(answer, data);
+  } finally {
+    socket.close();
+  }
+}
+
+interface Kernel {
+  server: Server;
+  port: number;
+  accepted: Promise<Socket>;
+}
+
+async function listen(): Promise<Kernel> {
+  const server = createServer();
+  const accepted = once(server, 'connection').then((x) => x[0] as Socket);
+  server.listen(0, KERNEL_IP);
+  await once(server, 'listening');
+  return { server, port: (server.address() as AddressInfo).port, accepted };
+}
+
+const digest = (b: Buffer): string => createHash('sha256').update(b).digest('hex');
+
+/** `bytes` each way over one connection, trains of `gso` out, `mss` said to the kernel. Returns the largest frame seen. */
+async function transfer(peer: RawPeer, bytes: number, gso: number, mss: number, localPort: number): Promise<number> {
+  const kernel = await listen();
+  peer.seen.length = 0;
+  peer.connect(localPort, kernel.port, mss);
+  await peer.run(() => peer.state === 'open');
+  const socket = await kernel.accepted;
+  const got: Buffer[] = [];
+  socket.on('data', (b) => got.push(b));
+  const out = randomBytes(bytes);
+  // Never more than one train behind the acknowledgements: the peer does not retransmit.
+  for (let done = 0; done < bytes; ) {
+    const n = Math.min(gso * Math.min(44, Math.floor(48000 / gso)), bytes - done);
+    peer.write(out.subarray(done, done + n), gso);
+    done += n;
+    await peer.run(() => peer.sndUna === peer.sndNxt);
+  }
+  await peer.run(() => got.reduce((s, b) => s + b.length, 0) === bytes);
+  assert.is(digest(Buffer.concat(got)), digest(out), 'what the kernel read is what was sent');
+  const back = randomBytes(bytes);
+  socket.write(back);
+  await peer.run(() => peer.received.reduce((s, b) => s + b.length, 0) >= bytes, 10000);
+  assert.is(digest(Buffer.concat(peer.received)), digest(back), 'what the peer read is what the kernel sent');
+  socket.end();
+  await peer.run(() => peer.state === 'finished');
+  peer.finish();
+  await peer.run(() => peer.sndUna === peer.sndNxt);
+  kernel.server.close();
+  return Math.max(...peer.seen.map((s) => s.total));
+}
+
+function inside(): void {
+  test('datagrams both ways with partial checksums', async () => {
+    const { peer, end, handle } = await open({});
+    for (const n of [0, 1, 17, 18, 19, 1000, 1472]) await echo(peer, randomBytes(n));
+    assert.ok(peer.seen.every((s) => (s.flags & L.F_BAD) === 0));
+    assert.ok(peer.seen.every((s) => (s.flags & (L.F_CSUM_PARTIAL | L.F_CSUM_OK)) === (L.F_CSUM_PARTIAL | L.F_CSUM_OK)), 'the kernel left the checksums to us');
+    assert.equal(handle.offloads.filter((o) => ['rx-checksum', 'tx-checksum', 'tso', 'gro'].includes(o.name)).map((o) => o.provider), ['memory', 'kernel', 'kernel', 'kernel']);
+    const mac = readFileSync('/sys/class/net/frtap0/address', 'utf8').trim();
+    assert.not.match(mac, new RegExp((handle.attachment.macHi >>> 0).toString(16).padStart(8, '0').match(/../g)!.join(':')));
+    assert.is((handle.attachment.macHi >>> 24) & 3, 2, 'locally administered, unicast');
+    end();
+  });
+
+  test('trains of 64 KiB each way', async () => {
+    const { peer, end, handle } = await open({});
+    const largest = await transfer(peer, 1 << 20, 1448, 1460, 20001);
+    assert.ok(largest > 40000, `largest frame from the kernel ${largest} bytes`);
+    const trains = peer.seen.filter((s) => (s.flags & L.F_TRAIN) !== 0);
+    assert.ok(trains.length > 0 && trains.every((s) => s.segs === Math.ceil((s.total - 54) / s.gso)), 'segment boundaries kept');
+    const moved = words(handle)[P_RX_RESCATTER]!;
+    assert.ok(moved * 4 < trains.length + 16, `${moved} of ${trains.length} trains were read by a wrong plan: the prediction does not adapt`);
+    end();
+  });
+
+  test('odd and small segment sizes: more segments than a train has links', async () => {
+    const { peer, end } = await open({});
+    for (const [i, mss] of [536, 1001, 88, 1460].entries()) {
+      await transfer(peer, 200_000, mss, mss, 21000 + i);
+      assert.ok(peer.seen.every((s) => s.segs <= L.TRAIN_LINKS_MAX && (s.flags & L.F_BAD) === 0), `mss ${mss}`);
+    }
+    end();
+  });
+
+  test('without offloads the kernel finishes what it sends, and so do we', async () => {
+    const { peer, end, handle } = await open({ offload: false });
+    assert.is(handle.attachment.caps.txChecksum, false);
+    assert.is(handle.attachment.caps.txTrains, false);
+    assert.match(handle.offloads.find((o) => o.name === 'tx-checksum')!.reason, /switched off/);
+    peer.work = WORK_CSUM | WORK_CUT;
+    await echo(peer, randomBytes(1000));
+    const largest = await transfer(peer, 300_000, 1448, 1460, 22001);
+    assert.ok(largest <= 1514, `a frame of ${largest} bytes came`);
+    assert.ok(peer.seen.every((s) => (s.flags & (L.F_BAD | L.F_CSUM_PARTIAL | L.F_TRAIN)) === 0));
+    assert.ok(peer.seen.every((s) => (s.flags & L.F_CSUM_OK) !== 0), 'every checksum was verified by inspect');
+    end();
+  });
+
+  test('jumbo frames and other MTUs', async () => {
+    const { peer, end, handle } = await open({ mtu: 9000, frameBytes: 16384, frames: 1024 });
+    assert.is(handle.attachment.caps.mtu, 9000);
+    assert.is(readFileSync('/sys/class/net/frtap0/mtu', 'utf8'), '9000\n');
+    await echo(peer, randomBytes(8900));
+    await transfer(peer, 500_000, 8948, 8960, 23001);
+    end();
+  });
+
+  test('descriptors that lie are dropped, counted, and lose no frame', async () => {
+    const { peer, end } = await open({});
+    const { port, words: w } = peer;
+    const ids = new Int32Array(4);
+    port.alloc(ids, 0, 4);
+    for (let i = 0; i < 4; i++) port.frames.owner[ids[i]!] = L.OWNER_BROKER;
+    const gen = (f: number): number => (port.frames.region << 16) | port.frames.generation[f]!;
+    // Too long for its frame; a train whose bytes do not sum; partial without offsets; a stale generation.
+    w.set([ids[0]!, (190 << 16) | 2000, 2000, gen(ids[0]!), 0, 0, 1, 0], 1000);
+    w.set([ids[1]!, (190 << 16) | 100, 5000, gen(ids[1]!), (34 << 16) | (14 << 8), (1448 << 16) | L.F_TRAIN, 4, 0], 1008);
+    w.set([ids[2]!, (190 << 16) | 100, 100, gen(ids[2]!), 0, L.F_CSUM_PARTIAL, 1, 0], 1016);
+    w.set([ids[3]!, (190 << 16) | 100, 100, gen(ids[3]!) ^ 1, 0, 0, 1, 0], 1024);
+    assert.is(port.txBurst(w, 1000, 4), 4);
+    assert.is(port.drops[1], 4);
+    // What could not be believed at all is still the caller's.
+    port.free(ids[0]!);
+    port.free(ids[3]!);
+    assert.is(port.txBurst(w, w.length - 4, 1), 0, 'descriptors outside the array');
+    end();
+  });
+
+  test('no free frame: frames stay with the kernel until there is one', async () => {
+    const { peer, end } = await open({});
+    const ids = new Int32Array(OPTIONS.frames);
+    const n = peer.port.alloc(ids, 0, OPTIONS.frames);
+    const socket = createSocket('udp4');
+    socket.bind(0, KERNEL_IP);
+    await once(socket, 'listening');
+    let answer = '';
+    socket.on('message', (m) => {
+      answer = m.toString();
+    });
+    socket.send('later', 7, STACK_IP);
+    await new Promise((r) => setTimeout(r, 20));
+    assert.is(peer.poll(), 0);
+    for (let i = 0; i < n; i++) peer.port.free(ids[i]!);
+    await peer.run(() => answer === 'later');
+    socket.close();
+    end();
+  });
+
+  test('an existing interface is attached to, multi-queue or not, and stays', async () => {
+    for (const flags of [[], ['multi_queue']]) {
+      ip('tuntap', 'add', 'dev', 'frtap1', 'mode', 'tap', ...flags);
+      ip('link', 'set', 'frtap1', 'mtu', '1400');
+      const handle = openTap({ ...OPTIONS, name: 'frtap1' });
+      assert.is(handle.attachment.caps.mtu, 1400, 'an existing MTU is kept');
+      assert.match(handle.offloads.find((o) => o.name === 'mtu')!.reason, /exists with MTU 1400/);
+      handle.close();
+      handle.close();
+      assert.ok(interfaces().includes('frtap1'));
+      ip('link', 'delete', 'frtap1');
+    }
+  });
+
+  test('waiting ends with a frame, the bell, the time, or the close', async () => {
+    const native = loadNative()!;
+    const { peer, end } = await open({});
+    while (peer.poll() > 0);
+    const bell = native.eventfdOpen();
+    const timed = (f: () => void): number => {
+      const t = native.nowNs();
+      f();
+      return (native.nowNs() - t) / 1e6;
+    };
+    while (peer.port.pending()) peer.poll();
+    assert.ok(timed(() => peer.port.wait(bell, 20)) >= 10 || peer.port.pending());
+    native.eventfdWrite(bell);
+    assert.ok(timed(() => peer.port.wait(bell, 2000)) < 1000);
+    assert.is(native.eventfdWait(bell, 0), 0, 'the bell was taken');
+    native.eventfdClose(bell);
+    end();
+  });
+
+  const refused = (what: Partial<TapOptions>, code: string, text: RegExp): void => {
+    try {
+      openTap({ ...OPTIONS, ...what }).close();
+      assert.unreachable('opened');
+    } catch (e) {
+      assert.is((e as { code?: string }).code, code, (e as Error).message);
+      assert.match((e as Error).message, text);
+    }
+  };
+
+  test('refusals name value, place and fix', () => {
+    refused({ name: 'sixteen-bytes-xx' }, 'EINVAL', /"sixteen-bytes-xx" has 16 bytes, it may have 1 to 15/);
+    refused({ name: 'a/b' }, 'EINVAL', /"a\/b" has a character/);
+    refused({ mtu: 9000 }, 'EINVAL', /mtu 9000 is not in 576\.\.1840, what a frame of 2048 bytes holds/);
+    refused({ frameBytes: 2000 }, 'EINVAL', /frameBytes 2000/);
+    refused({ frames: 1 }, 'EINVAL', /frames 1 /);
+    refused({ mac: '01:00:00:00:00:01' }, 'EINVAL', /mac "01:00:00:00:00:01"/);
+    refused({ name: 'lo' }, 'EINVAL', /TUNSETIFF refused \('lo' exists and is no TAP/);
+    const first = openTap(OPTIONS);
+    refused({}, 'EBUSY', /another process holds this interface/);
+    const kernelMac = readFileSync('/sys/class/net/frtap0/address', 'utf8').trim();
+    first.close();
+    assert.not.ok(interfaces().includes('frtap0'));
+    ip('tuntap', 'add', 'dev', 'frtap2', 'mode', 'tap');
+    ip('link', 'set', 'frtap2', 'address', kernelMac);
+    refused({ name: 'frtap2', mac: kernelMac }, 'EADDRINUSE', /the kernel's own on this interface/);
+    ip('link', 'delete', 'frtap2');
+    ip('tuntap', 'add', 'dev', 'frtun0', 'mode', 'tun');
+    refused({ name: 'frtun0' }, 'EINVAL', /'frtun0' exists and is no TAP/);
+    ip('link', 'delete', 'frtun0');
+  });
+
+  test('without privileges, and without /dev/net/tun', () => {
+    const script = `import { openTap } from ${JSON.stringify(new URL('../../src/ports/tap.js', import.meta.url).href)};
+      if (process.argv[1] === 'user') process.setuid(65534);
+      try { openTap(${JSON.stringify(OPTIONS)}); console.log('opened'); } catch (e) { console.log(e.code, e.message); }`;
+    const run = (...command: string[]): string => spawnSync(command[0]!, command.slice(1), { encoding: 'utf8', timeout: 20000 }).stdout;
+    assert.match(run(process.execPath, '--input-type=module', '-e', script, 'user'), /^(EACCES|EPERM) tap:frtap0: .*(run as root|CAP_NET_ADMIN)/);
+    const hidden = run('unshare', '-m', 'sh', '-c', 'mount -t tmpfs none /dev/net && exec "$@"', 'sh', process.execPath, '--input-type=module', '-e', script, 'root');
+    assert.match(hidden, /^ENOENT tap:frtap0: \/dev\/net\/tun is not there \(modprobe tun/);
+  });
+
+  test('process.exit() closes the interface', () => {
+    const script = `import { openTap } from ${JSON.stringify(new URL('../../src/ports/tap.js', import.meta.url).href)};
+      openTap(${JSON.stringify({ ...OPTIONS, name: 'frtap3' })}); process.exit(5);`;
+    assert.is(spawnSync(process.execPath, ['--input-type=module', '-e', script], { timeout: 20000 }).status, 5);
+    assert.not.ok(interfaces().includes('frtap3'));
+  });
+
+  test.run();
+}
+
+if (process.argv.includes('--inside')) {
+  inside();
+} else {
+  const lacks = missing(['ip', 'unshare']);
+  if (lacks.length > 0) {
+    console.log(`skipped: ${lacks.join(', ')}`);
+  } else {
+    const ns = new Namespace();
+    const r = await ns.run(100_000, process.execPath, self, '--inside');
+    process.stdout.write(r.stdout);
+    process.stderr.write(r.stderr);
+    process.exitCode = r.code ?? 1;
+    ns.remove();
+  }
+}
