@@ -138,13 +138,6 @@ test('promises, timers and console work beside the stack', async () => {
   assert.match(r.stderr, /^to stderr$/m);
 });
 
-interface Summary {
-  verified: boolean;
-  seconds: number;
-  threads: Record<string, unknown>[];
-  totals: Record<string, number>;
-}
-
 const COLUMNS: Readonly<Record<string, string>> = {
   name: 'string',
   role: 'string',
@@ -158,32 +151,13 @@ const COLUMNS: Readonly<Record<string, string>> = {
   drops: 'number',
 };
 
-test('npm start -- --seconds 2 --json: the last line is the whole object, and the run is verified', async () => {
-  const r = new Running(['start', '--', '--seconds', '2', '--json'], 'npm', []);
+test('npm start passes its options on, and its last line is the whole object', async () => {
+  const r = new Running(['start', '--', '--seconds', '1', '--json'], 'npm', []);
   assert.is(await r.ends(), 0, r.all);
-  const s = JSON.parse(r.stdout.trimEnd().split('\n').at(-1)!) as Summary;
+  const s = JSON.parse(r.stdout.trimEnd().split('\n').at(-1)!) as { verified: boolean; totals: Record<string, number> };
   assert.is(s.verified, true);
-  assert.ok(s.seconds >= 1.5 && s.seconds < 10, `seconds ${s.seconds}`);
-  for (const t of s.threads)
-    for (const [column, type] of Object.entries(COLUMNS)) assert.type(t[column], type as 'string', `${column} of ${JSON.stringify(t)}`);
-  const roles = s.threads.map((t) => t.role);
-  assert.is(roles.filter((x) => x === 'main').length, 1);
-  assert.is(roles.filter((x) => x === 'dispatcher').length, 1);
-  assert.ok(roles.filter((x) => x === 'server').length >= 2);
-  assert.ok(roles.filter((x) => x === 'client').length >= 1);
-  assert.is(new Set(s.threads.map((t) => t.tid)).size, s.threads.length, 'every thread has a thread id of its own');
-  const rx = (role: string): number => s.threads.filter((t) => t.role === role).reduce((n, t) => n + (t.rxPackets as number), 0);
-  assert.ok(rx('dispatcher') > 100 && rx('server') > 100 && rx('client') > 100, JSON.stringify(s.threads));
-  for (const total of ['rxPackets', 'txPackets', 'drops'] as const) {
-    assert.is(
-      s.totals[total],
-      s.threads.reduce((n, t) => n + (t[total] as number), 0),
-      total,
-    );
-  }
-  assert.ok(s.totals.bytesVerified! > 10_000 && s.totals.connections! > 0);
-  assert.is(s.totals.failed, 0);
-  assert.is(s.totals.wrongBytes, 0);
+  assert.ok(s.totals.bytesVerified! > 10_000, r.stdout);
+  assert.not.match(r.stdout.replace(/^> .*$/gm, '').trim(), /\n./, 'more than the object on stdout');
 });
 
 /** `top --once`, without waiting for stdin or a terminal. */

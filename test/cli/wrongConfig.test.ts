@@ -1,7 +1,8 @@
-// Wrong configuration, usage or privilege ends in one clear line on stderr and exit code 2, never in a stack trace.
+// Wrong options, files and usage end in one clear line on stderr and exit code 2, never in a stack trace.
+// (refusals.test.ts has what the machine refuses.)
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { availableParallelism, cpus, networkInterfaces, tmpdir } from 'node:os';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
@@ -89,84 +90,15 @@ test('absent module, unknown example, unknown command, absent words', () => {
   refused(flowring('demo', '--seconds', '-1'), /--seconds/);
 });
 
-/** A test, or its name and the reason why it cannot run here. */
-function testUnless(reason: string | false, name: string, body: () => void): void {
-  if (reason === false) test(name, body);
-  else console.log(`SKIP ${name}: ${reason}`);
-}
-
-const ROOT = process.getuid?.() === 0;
-const NO_TUN = !existsSync('/dev/net/tun') && 'needs /dev/net/tun';
-const NO_TAP = ROOT ? NO_TUN : 'needs root';
-const owned = Object.values(networkInterfaces())
-  .flat()
-  .find((a) => a !== undefined && a.family === 'IPv4' && !a.internal && a.cidr !== null && Number(a.cidr.split('/')[1]) < 31);
-
-testUnless(NO_TAP || (owned === undefined && 'the kernel has no address but loopback'), 'address that the kernel owns', () => {
-  const r = flowring('run', 'echo-server', '--nic', 'tap:flowned0', '--address', owned!.cidr!);
-  refused(r, new RegExp(`address: the kernel owns ${owned!.address.replaceAll('.', '\\.')} .*--address`));
-  assert.not(existsSync('/sys/class/net/flowned0'));
-});
-
-testUnless(NO_TAP, 'interface of the kernel that is no TAP', () => {
-  refused(flowring('run', 'echo-server', '--nic', 'tap:lo', '--address', '192.0.2.2/24'), /nic: .*lo.*TAP/);
-});
-
-const NOBODY = ['--reuid=65534', '--regid=65534', '--clear-groups', '--inh-caps=-all', '--', process.execPath];
-const closed =
-  ROOT &&
-  spawnBounded('setpriv', [...NOBODY, BIN, '--version']).status !== 0 &&
-  'user nobody cannot run this checkout, or setpriv is missing';
-
-testUnless(NO_TUN || closed, 'no privilege for a TAP', () => {
-  const args = [BIN, 'run', 'echo-server', '--nic', 'tap:flnopriv0', '--address', '192.0.2.2/24'];
-  const r = ROOT ? spawnBounded('setpriv', [...NOBODY, ...args]) : spawnBounded(process.execPath, args);
-  refused(r, /nic: no p(rivilege|ermission).*root/);
-});
-
-test('--print-config: every value with its origin, and it loads as a file again', () => {
+test('what --print-config prints loads as a file again, with the same values', () => {
   const path = file('own.json', '{ "mtu": 1400,\n  "tcp.rcvbuf": "1M" }\n');
-  const options = ['--config', path, '--workers', '1', '--set', 'burst=32'];
-  const printed = flowring('run', 'echo-server', ...options, '--print-config');
+  const printed = flowring('run', 'echo-server', '--config', path, '--workers', '1', '--set', 'burst=32', '--print-config');
   assert.equal([printed.status, printed.stderr], [0, '']);
-  for (const line of [
-    /^mtu = 1400\s+# own\.json:1$/m,
-    /^tcp\.rcvbuf = \S+\s+# own\.json:2$/m,
-    /^workers = 1\s+# --workers$/m,
-    /^burst = 32\s+# --set$/m,
-  ]) {
-    assert.match(printed.stdout, line);
-  }
-  assert.match(printed.stdout, /^layout = dispatcher\s+# default$/m);
   const again = flowring('run', 'echo-server', '--config', file('again.conf', printed.stdout), '--print-config');
   assert.equal([again.status, again.stderr], [0, '']);
   const values = (text: string): string[] => text.split('\n').map((l) => l.replace(/\s+#.*$/, ''));
   assert.equal(values(again.stdout), values(printed.stdout));
-});
-
-test('--print-config --json is one object', () => {
-  const r = flowring('run', '--set', 'mtu=1400', '--print-config', '--json');
-  assert.is(r.status, 0, r.stderr);
-  assert.match(JSON.stringify(JSON.parse(r.stdout)), /1400/);
-});
-
-test("mTCP's configuration file starts, and says which keys have no effect", () => {
-  const path = file('mtcp.conf', '# mTCP\nio = dpdk\nnum_cores = 1\nmax_concurrency = 1000\nrcvbuf = 8192\ntcp_timewait = 3\n');
-  const r = flowring('run', 'echo-server', '--config', path, '--print-config');
-  assert.is(r.status, 0, r.stderr);
-  assert.match(r.stderr, /\bio\b/);
-  assert.match(r.stdout, /^workers = 1\s+# mtcp\.conf:3/m);
-  assert.match(r.stdout, /^tcp\.max-connections = 1000\s+# mtcp\.conf:4/m);
-  assert.match(r.stdout, /^tcp\.time-wait-ms = 3000\s+# mtcp\.conf:6/m);
-});
-
-test('doctor: 0 when the options can run, 1 when they cannot, no line is a stack trace', () => {
-  const fine = flowring('doctor', '--nic', 'switch');
-  assert.is(fine.status, 0, fine.stdout + fine.stderr);
-  const wrong = flowring('doctor', '--nic', 'switch', '--cpus', String(Math.max(availableParallelism(), cpus().length) + 5000));
-  assert.is(wrong.status, 1, wrong.stdout + wrong.stderr);
-  assert.match(wrong.stdout + wrong.stderr, /CPU \d+ does not exist/);
-  assert.not.match(wrong.stdout + wrong.stderr, /^\s+at /m);
+  assert.ok(values(again.stdout).includes('mtu = 1400') && values(again.stdout).includes('burst = 32'));
 });
 
 test.run();
