@@ -101,6 +101,8 @@ export function createDispatcher(env: DispatcherEnv): Dispatcher {
   const seen = new Classified();
   // Credit is granted only beyond this many free frames: the rest is for receiving.
   const reserve = Math.max(64, Math.min(1024, port.available() >> 2));
+  /** Workers that are gone: nobody reads their rings any more. */
+  const stopped = new Uint8Array(workers);
   let firstWorker = 0;
 
   const host = createHost({
@@ -209,7 +211,10 @@ export function createDispatcher(env: DispatcherEnv): Dispatcher {
     }
     desc[at + D_HASH] = seen.hash;
     const w = steering.owner(seen.steer, seen.hash, seen.localPort);
-    if (place(w, at, seen.isSyn)) {
+    if (stopped[w] !== 0) {
+      v[C_DROP + DROP_CLOSING]!++;
+      freeTrain(f);
+    } else if (place(w, at, seen.isSyn)) {
       v[C_RX_DELIVERED]!++;
     } else {
       v[C_DROP + (seen.isSyn ? DROP_RING_FULL_SYN : DROP_RING_FULL_DATA)]!++;
@@ -330,7 +335,7 @@ export function createDispatcher(env: DispatcherEnv): Dispatcher {
       const b = rings[w]!;
       moved += transmit(b);
       moved += takeHome(b);
-      if (!stopped[w]) grant(b);
+      if (stopped[w] === 0) grant(b);
       if (b.flush()) {
         const bell = bells[w];
         if (bell !== null && bell !== undefined) bell.ring();
@@ -352,8 +357,6 @@ export function createDispatcher(env: DispatcherEnv): Dispatcher {
     return moved;
   }
 
-  const stopped: boolean[] = rings.map(() => false);
-
   function pending(): boolean {
     for (let w = 0; w < workers; w++) {
       const b = rings[w]!;
@@ -373,7 +376,7 @@ export function createDispatcher(env: DispatcherEnv): Dispatcher {
   }
 
   function reclaim(w: number): void {
-    stopped[w] = true;
+    stopped[w] = 1;
     const b = rings[w]!;
     while (b.tx.readyNow() > 0) if (transmit(b) === 0) {
       // The device takes nothing: what the dead wanted to send is dropped.

@@ -18,7 +18,10 @@ process.on('exit', () => {
   for (const child of running) child.kill('SIGKILL');
 });
 
-function demo(args: readonly string[], o: { root?: string; env?: Record<string, string>; see?: (child: ChildProcess, stderr: string) => void } = {}): Promise<Run> {
+function demo(
+  args: readonly string[],
+  o: { root?: string; env?: Record<string, string>; see?: (child: ChildProcess, stderr: string) => void } = {},
+): Promise<Run> {
   const child = spawn(process.execPath, [join(o.root ?? REPOSITORY, 'bin/flowring.js'), 'demo', ...args], {
     env: { ...process.env, NO_COLOR: '1', ...o.env },
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -87,7 +90,8 @@ function summaryOf(r: Run): Summary {
   return s;
 }
 
-const sum = (threads: readonly Thread[], key: 'rxPackets' | 'txPackets' | 'drops' | 'gbps' | 'cpuSeconds'): number => threads.reduce((n, t) => n + t[key], 0);
+const sum = (threads: readonly Thread[], key: 'rxPackets' | 'txPackets' | 'drops' | 'gbps' | 'cpuSeconds'): number =>
+  threads.reduce((n, t) => n + t[key], 0);
 
 /** What every good end of the demo has. */
 function good(r: Run, native: boolean): Summary {
@@ -100,7 +104,10 @@ function good(r: Run, native: boolean): Summary {
   assert.ok(of('server').length >= 2, `${of('server').length} servers`);
   assert.ok(of('client').length >= 1);
   const tids = s.threads.map((t) => t.tid);
-  assert.ok(tids.every((t) => t > 0), `tids ${tids.join(' ')}`);
+  assert.ok(
+    tids.every((t) => t > 0),
+    `tids ${tids.join(' ')}`,
+  );
   assert.is(new Set(tids).size, tids.length, `tids ${tids.join(' ')}: two rows are one thread`);
   for (const t of [...of('dispatcher'), ...of('server'), ...of('client')]) {
     assert.ok(t.rxPackets > 0 && t.txPackets > 0 && t.gbps > 0, `${t.name} moved nothing: ${JSON.stringify(t)}`);
@@ -126,7 +133,9 @@ test('two seconds: exit 0, the promised object, threads that all worked, sums th
   assert.ok(between >= 0 && between <= 64, `the dispatcher received ${dispatcher.rxPackets}, the servers ${sum(servers, 'rxPackets')}`);
   assert.ok(s.totals.bytesVerified! > 1e6, `${s.totals.bytesVerified} bytes in two seconds`);
   assert.match(r.stderr, /listening 198\.18\.0\.1:7/);
-  process.stdout.write(`    ${((s.totals.bytesVerified! * 16) / s.seconds / 1e9).toFixed(2)} Gbit/s of echo, ${s.totals.connections} connections\n`);
+  process.stdout.write(
+    `    ${((s.totals.bytesVerified! * 16) / s.seconds / 1e9).toFixed(2)} Gbit/s of echo, ${s.totals.connections} connections\n`,
+  );
 });
 
 test('without --json people get the figures on stdout, and no object', async () => {
@@ -173,7 +182,7 @@ test('SIGINT while it runs: it drains, sums up what was done, exit 0', async () 
 });
 
 test('without the addon it works the same', async () => {
-  const r = await demo(['--seconds', '1', '--json'], { env: { FLOWRING_NO_NATIVE: '1' } });
+  const r = await demo(['--seconds', '1', '--json'], { env: { FLOWRING_NATIVE: '0' } });
   good(r, false);
 });
 

@@ -53,7 +53,9 @@ export class EchoNetwork {
     await this.server.start({ url: resolveModule('echo-server'), args: ['--listen', '7'] });
     if (heard.length !== 1) throw new Error(`the echo server said ${heard.length} times that it listens: ${heard.join(' ')}`);
     const traffic = ['--connections', String(connections), '--size', String(size), '--seconds', String(seconds)];
-    await Promise.all(this.clients.map((c) => c.start({ url: resolveModule('echo-client'), args: ['--connect', `${SERVER}:7`, ...traffic] })));
+    await Promise.all(
+      this.clients.map((c) => c.start({ url: resolveModule('echo-client'), args: ['--connect', `${SERVER}:7`, ...traffic] })),
+    );
   }
 
   /** Waits for the clients' end, then takes everything down in order. Counters and rings stay readable. */

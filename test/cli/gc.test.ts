@@ -64,7 +64,10 @@ test('an index is published at most once per 16 slots or breath', () => {
   for (const a of end) {
     const rings = RINGS * (a.role === 'dispatcher' ? WORKERS : 1);
     // The broker inside an inline worker breathes with it.
-    const breaths = a.role === 'broker' ? end.find((f) => f.tid !== -1 && f.name === a.name.replace('broker', 'work0'))!.counters[C_BREATHS]! : a.counters[C_BREATHS]!;
+    const breaths =
+      a.role === 'broker'
+        ? end.find((f) => f.tid !== -1 && f.name === a.name.replace('broker', 'work0'))!.counters[C_BREATHS]!
+        : a.counters[C_BREATHS]!;
     const [publishes, slots] = [a.counters[C_PUBLISHES]!, a.counters[C_RING_SLOTS]!];
     assert.ok(publishes > 0, `${a.name} counts no publishes`);
     assert.ok(slots > 0, `${a.name} counts no ring slots`);
@@ -75,7 +78,10 @@ test('an index is published at most once per 16 slots or breath', () => {
 
 test('publishing is shared by many slots: fewer publishes than slots under load', () => {
   const d = end.find((f) => f.role === 'dispatcher')!;
-  assert.ok(d.counters[C_PUBLISHES]! < d.counters[C_RING_SLOTS]!, `${d.counters[C_PUBLISHES]} publishes, ${d.counters[C_RING_SLOTS]} slots`);
+  assert.ok(
+    d.counters[C_PUBLISHES]! < d.counters[C_RING_SLOTS]!,
+    `${d.counters[C_PUBLISHES]} publishes, ${d.counters[C_RING_SLOTS]} slots`,
+  );
 });
 
 test.run();
