@@ -25,7 +25,11 @@ rusage usage() {
 napi_value voluntarySwitches(napi_env env, napi_callback_info) { return number64(env, static_cast<double>(usage().ru_nvcsw)); }
 napi_value involuntarySwitches(napi_env env, napi_callback_info) { return number64(env, static_cast<double>(usage().ru_nivcsw)); }
 
-napi_value startGcWatch(napi_env env, napi_callback_info) { return boolean(env, watchGc()); }
+napi_value startGcWatch(napi_env env, napi_callback_info) {
+  napi_value yes = nullptr;
+  napi_get_boolean(env, watchGc(), &yes);
+  return yes;
+}
 napi_value gcCountOf(napi_env env, napi_callback_info) { return number64(env, gcCount()); }
 napi_value gcNsOf(napi_env env, napi_callback_info) { return number64(env, gcNs()); }
 

@@ -6,7 +6,7 @@ import { readFileSync, readlinkSync } from 'node:fs';
 import { randomFillSync } from 'node:crypto';
 import { loadNative, type Native } from '../ports/native.ts';
 import type { PortAttachment } from '../ports/port.ts';
-import { C_CPU_NS, C_SWITCHES_INVOLUNTARY, C_SWITCHES_VOLUNTARY, Counters } from '../rings/counters.ts';
+import { C_CPU_NS, C_GC_COUNT, C_GC_NS, C_SWITCHES_INVOLUNTARY, C_SWITCHES_VOLUNTARY, Counters } from '../rings/counters.ts';
 import { Doorbell } from '../rings/doorbell.ts';
 import { T_CPU, T_TID, ThreadRecord } from '../rings/control.ts';
 import type { PortRingsPlan } from '../rings/portRings.ts';
@@ -105,6 +105,8 @@ export class Thread {
   readonly native: Native | null;
   readonly plan: RuntimePlan;
   readonly me: ThreadPlan;
+  /** Whether the addon counts garbage collections of this thread. */
+  readonly watchesGc: boolean;
   private readonly clockView: Int32Array;
   private readonly clockByte: number;
 
@@ -120,6 +122,7 @@ export class Thread {
       this.native.setThreadName(me.name.slice(0, 15));
       if (me.cpus.length > 0) this.native.setAffinity(me.cpus);
     }
+    this.watchesGc = this.native?.watchGc() ?? false;
     this.record.set(T_TID, this.native?.gettid() ?? tidFromProc());
     this.sample();
   }
@@ -163,6 +166,10 @@ export class Thread {
       v[C_SWITCHES_VOLUNTARY] = n.voluntarySwitches();
       v[C_SWITCHES_INVOLUNTARY] = n.involuntarySwitches();
       this.record.set(T_CPU, n.currentCpu());
+      if (this.watchesGc) {
+        v[C_GC_COUNT] = n.gcCount();
+        v[C_GC_NS] = n.gcNs();
+      }
       return;
     }
     const now = performance.now();

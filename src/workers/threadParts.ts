@@ -5,8 +5,12 @@ import { C_GC_COUNT, C_GC_NS } from '../rings/counters.ts';
 import type { Doorbell } from '../rings/doorbell.ts';
 import type { Thread } from './plan.ts';
 
-/** Counts this isolate's garbage collections. */
+/**
+ * Counts this isolate's garbage collections: natively where that can be (the thread's samples read them), else through
+ * the event loop, which a program that never yields does not turn.
+ */
 export function observeGc(thread: Thread): void {
+  if (thread.watchesGc) return;
   const v = thread.counters.v;
   new PerformanceObserver((list) => {
     for (const e of list.getEntries()) {
