@@ -47,6 +47,9 @@ export const MSG_RESOLVE = 1;
 /** Upper layer saw forward progress through this neighbour (RFC 4861 section 7.3.1 for IPv4 too). */
 export const MSG_CONFIRM = 2;
 
+/** How often a reader looks again before it leaves a writer alone. */
+const READ_TRIES = 1000;
+
 /** Reader's side. */
 export class HostView {
   private readonly words: Int32Array;
@@ -93,10 +96,14 @@ export class HostView {
     return ((dst ^ this.words[this.at + HS_ADDRESS]!) & mask) === 0 ? dst : this.words[this.at + HS_GATEWAY]!;
   }
 
-  /** State of neighbour `ip` (NB_*), NB_EMPTY when unknown; fills macHi and macLo when REACHABLE or STALE. */
+  // hot: per packet
+  /**
+   * State of neighbour `ip` (NB_*), NB_EMPTY when unknown; fills macHi and macLo when REACHABLE or STALE. A writer that was
+   * stopped in the middle of a change is not waited for: NB_INCOMPLETE then, and the epoch moves when it goes on.
+   */
   mac(ip: number): number {
     const words = this.words;
-    for (;;) {
+    for (let tries = 0; tries < READ_TRIES; tries++) {
       const seq = Atomics.load(words, this.at + HS_SEQ);
       if ((seq & 1) !== 0) continue;
       let state = NB_EMPTY;
@@ -115,6 +122,7 @@ export class HostView {
       }
       if (Atomics.load(words, this.at + HS_SEQ) === seq) return state;
     }
+    return NB_INCOMPLETE;
   }
 }
 

@@ -34,29 +34,32 @@ test('snapshots of counters and neighbours beside a thread that writes both are 
   const seen = { snapshots: 0, values: new Set<number>(), reachable: 0, failed: 0, empty: 0 };
   let newest = 0;
   const end = performance.now() + 3000;
-  while (performance.now() < end) {
-    for (let round = 0; round < 200; round++) {
-      if (readCounters(block, 0, into)) {
-        const n = into[0]!;
-        for (let i = 0; i < COUNTERS; i++)
-          if (into[i] !== n * (i + 1)) assert.unreachable(`counter ${i} is ${into[i]} when counter 0 is ${n}`);
-        assert.ok(n >= newest, 'time runs backwards');
-        newest = n;
-        seen.snapshots++;
-        seen.values.add(n);
+  try {
+    while (performance.now() < end) {
+      for (let round = 0; round < 200; round++) {
+        if (readCounters(block, 0, into)) {
+          const n = into[0]!;
+          for (let i = 0; i < COUNTERS; i++)
+            if (into[i] !== n * (i + 1)) assert.unreachable(`counter ${i} is ${into[i]} when counter 0 is ${n}`);
+          assert.ok(n >= newest, 'time runs backwards');
+          newest = n;
+          seen.snapshots++;
+          seen.values.add(n);
+        }
+        const ip = 0x0a000000 + ((round * 7) % 200);
+        const state = view.mac(ip);
+        if (state === NB_REACHABLE) {
+          assert.is(view.macLo, macLoOf(ip, view.macHi), 'MAC of two versions');
+          seen.reachable++;
+        } else if (state === NB_FAILED) seen.failed++;
+        else if (state === NB_EMPTY) seen.empty++;
+        else assert.unreachable(`state ${state}`);
       }
-      const ip = 0x0a000000 + ((round * 7) % 200);
-      const state = view.mac(ip);
-      if (state === NB_REACHABLE) {
-        assert.is(view.macLo, macLoOf(ip, view.macHi), 'MAC of two versions');
-        seen.reachable++;
-      } else if (state === NB_FAILED) seen.failed++;
-      else if (state === NB_EMPTY) seen.empty++;
-      else assert.unreachable(`state ${state}`);
+      await new Promise((resolve) => setImmediate(resolve));
     }
-    await new Promise((resolve) => setImmediate(resolve));
+  } finally {
+    Atomics.store(new Int32Array(stop), 0, 1);
   }
-  Atomics.store(new Int32Array(stop), 0, 1);
   const result = await thread.done;
   assert.ok(seen.snapshots > 1000 && seen.values.size > 100, `${seen.snapshots} snapshots, ${seen.values.size} different`);
   assert.ok(seen.reachable > 100 && seen.failed > 10 && seen.empty > 10);

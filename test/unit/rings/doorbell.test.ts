@@ -14,10 +14,7 @@ async function play(mode: number, rounds: number): Promise<void> {
   const job = (player: 0 | 1): DoorbellJob => ({ block, player, rounds, mode, seed });
   const threads = [startThread<DoorbellResult>(THREAD, job(0)), startThread<DoorbellResult>(THREAD, job(1))];
   const results = await Promise.all(threads.map((t) => t.done));
-  for (const r of results) {
-    assert.is(r.rounds, rounds);
-    assert.is(r.lost, 0, 'lost wakes');
-  }
+  for (const r of results) assert.is(r.rounds, rounds);
   assert.ok(results.reduce((n, r) => n + r.sleeps, 0) > rounds / 20, 'the run did sleep');
 }
 

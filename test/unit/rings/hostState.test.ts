@@ -5,7 +5,9 @@ import {
   HOST_STATE_BYTES,
   HostPublisher,
   HostView,
+  HS_SEQ,
   NB_EMPTY,
+  NB_INCOMPLETE,
   NB_REACHABLE,
   NB_STALE,
   NEIGHBOURS,
@@ -89,6 +91,18 @@ test('entries behind a deleted one are found; when the last of a chain goes, no 
   publisher.remove(chain[4]!);
   for (let i = 0; i < 5; i++) assert.is(publisher.stateAt((home + i) & (NEIGHBOURS - 1)), NB_EMPTY);
   assert.is(publisher.size(), 0);
+});
+
+test('a writer stopped in the middle of a change is not waited for', () => {
+  const block = new SharedArrayBuffer(HOST_STATE_BYTES);
+  const publisher = new HostPublisher(block, 0);
+  publisher.put(1, NB_REACHABLE, 5, 6);
+  const view = new HostView(block, 0);
+  const words = new Int32Array(block);
+  Atomics.add(words, HS_SEQ, 1);
+  assert.is(view.mac(1), NB_INCOMPLETE);
+  Atomics.add(words, HS_SEQ, 1);
+  assert.equal([view.mac(1), view.macHi, view.macLo], [NB_REACHABLE, 5, 6]);
 });
 
 test('a second publisher over the same block counts what is there', () => {

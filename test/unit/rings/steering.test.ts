@@ -8,6 +8,7 @@ import { bits31, seedOf, startThread } from './threads.ts';
 
 const THREAD = new URL('./steeringThread.js', import.meta.url);
 const seed = seedOf('steering');
+const ROUNDS = 400_000;
 
 function steering(workers: number, mode = STEER_RETA): { block: SharedArrayBuffer; s: Steering } {
   const block = new SharedArrayBuffer(STEERING_BYTES);
@@ -106,10 +107,20 @@ test('three threads change the masks of the same ports at once: each finds its l
   const workers = [0, 31, 40];
   const ports = 20;
   const gate = new SharedArrayBuffer(4);
-  const job = (worker: number): SteeringJob => ({ block, worker, rounds: 400_000, ports, seed, gate, threads: workers.length });
+  const job = (worker: number): SteeringJob => ({ block, worker, rounds: ROUNDS, ports, seed, gate, threads: workers.length });
   const words = await Promise.all(workers.map((w) => startThread<boolean[]>(THREAD, job(w)).done));
-  for (let port = 0; port < ports; port++)
-    workers.forEach((w, i) => assert.is(s.serves(STEER_TCP, port + 1, w), words[i]![port], `worker ${w} port ${port + 1}`));
+  const all = new Int32Array(block);
+  assert.is(all[2], 2 * workers.length * ROUNDS, 'epoch: two steps a call, none lost');
+  for (let port = 1; port <= ports; port++) {
+    for (const [i, w] of workers.entries()) assert.is(s.serves(STEER_TCP, port, w), words[i]![port - 1], `worker ${w} port ${port}`);
+    const entry = 32 + RETA_SIZE + port * 4;
+    const changed = [0, 1].map((half) => all[entry + half]! ^ all[entry + 2 + half]!);
+    assert.is(
+      changed.flatMap((x) => [...(x >>> 0).toString(2)]).filter((b) => b === '1').length,
+      1,
+      `port ${port}: one worker between the masks`,
+    );
+  }
   // The lock is free again.
   s.serve(STEER_TCP, 1, 5, true);
   assert.ok(s.serves(STEER_TCP, 1, 5));
