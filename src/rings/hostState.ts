@@ -48,7 +48,7 @@ export const MSG_RESOLVE = 1;
 export const MSG_CONFIRM = 2;
 
 /** How often a reader looks again before it leaves a writer alone. */
-const READ_TRIES = 1000;
+const READ_TRIES = 10_000;
 
 /** Reader's side. */
 export class HostView {
