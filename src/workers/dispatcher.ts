@@ -85,6 +85,8 @@ export interface Dispatcher {
 
 /** Slots of one worker's overflow queue that only a SYN may take: new connections outlive a data flood. */
 const SYN_RESERVE = 16;
+/** Frames granted to a worker at a time. */
+const GRANT_MAX = 64;
 
 export function createDispatcher(env: DispatcherEnv): Dispatcher {
   const { port, rings, bells, steering, counters, clock, burst } = env;
@@ -97,12 +99,15 @@ export function createDispatcher(env: DispatcherEnv): Dispatcher {
   const overflow = Array.from({ length: workers }, () => new Int32Array(overflowSlots * DESC_WORDS));
   const overflowHead = new Int32Array(workers);
   const overflowCount = new Int32Array(workers);
-  const ids = new Int32Array(64);
+  const ids = new Int32Array(GRANT_MAX);
   const seen = new Classified();
   // Credit is granted only beyond this many free frames: the rest is for receiving.
   const reserve = Math.max(64, Math.min(1024, port.available() >> 2));
   /** Workers that are gone: nobody reads their rings any more. */
   const stopped = new Uint8Array(workers);
+  // What may stand in one worker's grant ring: with few frames an idle worker would hoard them all, and another starve. A
+  // worker holds up to GRANT_MAX beside its ring.
+  const creditShare = workers === 1 ? 1 << 30 : Math.max(16, Math.floor((port.available() - reserve) / workers) - GRANT_MAX);
   let firstWorker = 0;
 
   const host = createHost({
@@ -306,11 +311,17 @@ export function createDispatcher(env: DispatcherEnv): Dispatcher {
 
   // hot: per burst
   function grant(b: BrokerPort): void {
-    let want = port.available() - reserve;
-    if (want <= 0) return;
-    if (want > 64) want = 64;
-    // A quarter of the ring at least, or nothing: granting by ones costs a publish each.
     const g = b.grant;
+    let want = port.available() - reserve;
+    const spare = creditShare - g.used();
+    if (spare < want) {
+      // A quarter of the share at least, or nothing: granting by ones costs a publish each.
+      if (spare < creditShare >> 2) return;
+      want = spare;
+    }
+    if (want <= 0) return;
+    if (want > GRANT_MAX) want = GRANT_MAX;
+    // The same for the ring's room.
     const room = g.room(want);
     if (room < want && room < g.capacity >> 2) return;
     const n = port.alloc(ids, 0, room);
