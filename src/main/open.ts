@@ -3,6 +3,7 @@ import { loadNative, nativeProblem } from '../ports/native.ts';
 import type { PortHandle } from '../ports/port.ts';
 import { createSwitch, type Switch } from '../ports/switch.ts';
 import { openTap } from '../ports/tap.ts';
+import { REGION_BYTES_MAX } from '../rings/layout.ts';
 import { parseMac } from '../wire/ethernet.ts';
 import { parseIpv4 } from '../wire/ipv4.ts';
 import { parseCidr } from './config/address.ts';
@@ -18,6 +19,10 @@ import type { HostPlan } from '../workers/plan.ts';
 export function openSwitch(c: Config, names: readonly string[]): Switch {
   const native = loadNative();
   const bytes = names.length * c.frames * c.frameBytes;
+  if (bytes > REGION_BYTES_MAX) {
+    const most = Math.floor(REGION_BYTES_MAX / (names.length * c.frameBytes));
+    throw new ConfigError(`frames: ${names.length} ports of ${c.frames} frames of ${c.frameBytes} bytes are more than 2 GiB; at most ${most}`);
+  }
   return createSwitch({
     ports: names.map((name, i) => (i === 0 && c.mac !== null ? { name, mac: c.mac } : { name })),
     framesPerPort: c.frames,

@@ -97,7 +97,7 @@ Files are JSON with comments; groups may be nested or dotted:
 Files with \`key = value\` lines and \`#\` comments load too: the keys below, and mTCP's \`num_cores\` (\`workers\`),
 \`max_concurrency\` (\`tcp.max-connections\`), \`rcvbuf\`, \`sndbuf\`, \`tcp_timewait\` (seconds, \`tcp.time-wait-ms\`) and \`port\`
 (\`nic\`, when it names a TAP). mTCP's other keys are reported on stderr with the reason why they have no effect.
-In code the keys may also be written in camelCase (\`tcpRcvbuf\`), or nested (\`tcp: { rcvbuf: '1M' }\`); \`defineConfig\` types them.
+In code the keys may also be written in camelCase (\`tcpRcvbuf\`), or nested (\`tcp: { rcvbuf: '1M', timeWaitMs: '2s' }\`); \`defineConfig\` types them.
 
 Sizes take K, M, G (1024s), rates K, M, G (1000s), durations us, ms, s, fractions a percentage.
 A train of frames has at most ${TRAIN_LINKS_MAX} links. A wrong value ends in one line on stderr and exit code 2.

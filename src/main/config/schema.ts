@@ -10,9 +10,9 @@ type Entry = (typeof SCHEMA)[number];
 export type Key = Entry['key'];
 
 type Cap<S extends string> = S extends `${infer H}-${infer T}` ? `${Capitalize<H>}${Cap<T>}` : Capitalize<S>;
-type Kebab<S extends string> = S extends `${infer H}-${infer T}` ? `${H}${Cap<T>}` : S;
+type FromKebab<S extends string> = S extends `${infer H}-${infer T}` ? `${H}${Cap<T>}` : S;
 /** `tcp.time-wait-ms` → `tcpTimeWaitMs`. */
-export type Camel<S extends string> = S extends `${infer G}.${infer R}` ? `${G}${Cap<R>}` : Kebab<S>;
+export type Camel<S extends string> = S extends `${infer G}.${infer R}` ? `${G}${Cap<R>}` : FromKebab<S>;
 
 type ValueOf<E extends KeySpec> = E['type'] extends 'int' | 'size' | 'duration' | 'rate' | 'fraction'
   ? number
@@ -37,7 +37,7 @@ export type Config = { -readonly [E in Entry as Camel<E['key']>]: ValueOf<E> };
 export type ConfigInput = { readonly [K in Key]?: InputOf<EntryOf<K>> } & {
   readonly [E in Entry as Camel<E['key']>]?: InputOf<E>;
 } & {
-  readonly [G in Group]?: { readonly [K in Key as K extends `${G}.${infer R}` ? R : never]?: InputOf<EntryOf<K>> };
+  readonly [G in Group]?: { readonly [K in Key as K extends `${G}.${infer R}` ? R | FromKebab<R> : never]?: InputOf<EntryOf<K>> };
 };
 
 const specs: readonly KeySpec[] = SCHEMA;

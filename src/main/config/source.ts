@@ -4,7 +4,7 @@
  */
 import { type Node, type ParseError, parseTree, printParseErrorCode } from 'jsonc-parser';
 import { ConfigError } from './configError.ts';
-import { allSpecs, isGroup, type KeySpec, specOf, specOfCamel } from './schema.ts';
+import { allSpecs, camelOf, isGroup, type KeySpec, specOf, specOfCamel } from './schema.ts';
 
 export interface RawValue {
   spec: KeySpec;
@@ -107,7 +107,7 @@ export function readObject(object: object, place: string): RawValue[] {
     for (const [name, raw] of Object.entries(o)) {
       if (raw === undefined) continue;
       const key = prefix + name;
-      const spec = specOf(key) ?? (prefix === '' ? specOfCamel(name) : undefined);
+      const spec = specOf(key) ?? (/^[a-zA-Z0-9]+$/.test(name) ? specOfCamel(camelOf(key)) : undefined);
       if (spec === undefined && typeof raw === 'object' && raw !== null && !Array.isArray(raw) && isGroup(key)) walk(raw, `${key}.`);
       else if (spec === undefined) throw unknownKey(key, place);
       else out.push({ spec, raw, place });

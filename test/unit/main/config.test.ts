@@ -237,10 +237,18 @@ test('later sources win: default, code, file, flag, --set', () => {
 
 test('code may say dotted keys, groups, or the camelCase of a Config, so that a Config is input again', () => {
   const a = load({
-    code: defineConfig({ 'tcp.rcvbuf': '1M', rings: { rx: 256 }, idleSpins: 9, arpStatic: ['198.18.0.9=02:00:00:00:00:09'] }),
+    code: defineConfig({
+      'tcp.rcvbuf': '1M',
+      rings: { rx: 256 },
+      tcp: { timeWaitMs: '3s', 'syn-retries': 1 },
+      idleSpins: 9,
+      arpStatic: ['198.18.0.9=02:00:00:00:00:09'],
+    }),
   });
   assert.is(a.values.tcpRcvbuf, 1048576);
   assert.is(a.values.ringsRx, 256);
+  assert.is(a.values.tcpTimeWaitMs, 3000);
+  assert.is(a.values.tcpSynRetries, 1);
   assert.is(a.values.idleSpins, 9);
   assert.equal(load({ code: a.values }).values, a.values);
   assert.equal(structuredClone(a.values), a.values);
