@@ -187,6 +187,11 @@ export class HostPublisher {
     return this.w[HS_TABLE + k * NB_WORDS + 3]!;
   }
 
+  /** Moves at every change that a reader can see. */
+  epoch(): number {
+    return this.w[HS_EPOCH]!;
+  }
+
   /** Entries in use. */
   size(): number {
     return this.used;

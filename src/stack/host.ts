@@ -98,6 +98,8 @@ export interface Host {
   tick(nowMs: number): void;
   /** Milliseconds until tick has something to do, -1 when never. */
   nextDeadlineMs(nowMs: number): number;
+  /** Moves when workers can see something new: whoever sleeps with frames that wait for a neighbour must be woken then. */
+  epoch(): number;
   /** Packets seen that claim our address with another MAC (RFC 5227 section 2.4), and the last such MAC. */
   readonly conflicts: number;
   readonly conflictHi: number;
@@ -372,6 +374,10 @@ class HostOfQueue implements Host {
     if (!this.ticked) return 0;
     const ms = (this.dueMs - nowMs) | 0;
     return ms < 0 ? 0 : ms;
+  }
+
+  epoch(): number {
+    return this.publisher.epoch();
   }
 
   /** RFC 5227 section 2.4 (b): defend once, and not again before DEFEND_MS; the address is never given up by itself. */

@@ -64,6 +64,7 @@ test('resolve: a broadcast request, INCOMPLETE, and the reply makes it REACHABLE
   assert.equal(rig.take(), [requestHex(OUR_MAC, OURS, PEER)]);
   assert.is(rig.sees(PEER)[0], NB_INCOMPLETE);
   assert.is.not(rig.view.epoch(), epoch);
+  assert.is(rig.host.epoch(), rig.view.epoch());
   rig.hear(goldenBytes('arpReply'));
   assert.equal(rig.sees(PEER), reachable);
   assert.equal(rig.take(), []);
