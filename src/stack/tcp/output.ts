@@ -231,15 +231,17 @@ export function createOutput(m: Machine, send: SendBuffer, congestion: Congestio
    */
   function allowed(c: number, left: number, usable: number): number {
     const size = mss[c];
+    // Both rules are about new data: a small segment that was sent and lost goes again, or it never would.
+    const lost = sndNxt[c] !== sndMax[c];
     if (left <= usable) {
       if (left >= size) {
         // Full segments now, the rest by the same rule in the next turn: with nothing held back it joins the train.
         return holds(c) ? left - (left % size) : left;
       }
-      return sndMax[c] !== sndUna[c] && holds(c) ? 0 : left;
+      return !lost && sndMax[c] !== sndUna[c] && holds(c) ? 0 : left;
     }
     if (usable >= size) return usable - (usable % size);
-    if (sndNxt[c] === sndUna[c] && usable >= maxWnd[c] >> 1 && usable > 0) return usable;
+    if (usable > 0 && (lost || (sndNxt[c] === sndUna[c] && usable >= maxWnd[c] >> 1))) return usable;
     return 0;
   }
 
