@@ -8,8 +8,8 @@
       'native/burst/checksum.cc', 'native/burst/inspect.cc', 'native/burst/gather.cc', 'native/burst/calls.cc',
     ],
     'defines': ['NAPI_VERSION=8', '_GNU_SOURCE'],
-    'cflags_cc': ['-O3', '-std=c++17', '-Wall', '-Wextra', '-Wno-unused-parameter', '-fvisibility=hidden', '-fno-strict-aliasing'],
-    'cflags_cc!': ['-std=gnu++17', '-fno-exceptions'],
+    # The language standard is node's own (common.gypi): V8's headers want C++17 up to node 22, C++20 from 24 on.
+    'cflags_cc': ['-O3', '-Wall', '-Wextra', '-Wno-unused-parameter', '-fvisibility=hidden', '-fno-strict-aliasing'],
     'conditions': [['no_v8==1', { 'defines': ['FLOWRING_NO_V8'] }]],
   }],
 }

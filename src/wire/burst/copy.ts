@@ -13,7 +13,7 @@ export function moveBytes(to: Uint8Array, at: number, from: Uint8Array, off: num
   else moveLong(to, at, from, off, len);
 }
 
-/** One view, dead at once, a long copy: byte loops take five times as long, and with the addon nothing comes here. */
+/** One short-lived view a long copy: a loop over 1,448 bytes takes 8 times as long and more, and with the addon nothing comes here. */
 function moveLong(to: Uint8Array, at: number, from: Uint8Array, off: number, len: number): void {
   to.set(from.subarray(off, off + len), at);
 }
