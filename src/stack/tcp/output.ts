@@ -69,10 +69,9 @@ export function createOutput(m: Machine, send: SendBuffer, congestion: Congestio
   // hot: per packet
   function windowOpened(c: number): boolean {
     const gain = (rcvNxt[c] + rcvbuf - rbLen[c] - pfLen[c] - rcvAdv[c]) | 0;
-    if (gain >= rcvbuf >> 2) return true;
-    // Nearly shut: anything that passes receiver silly window avoidance is news.
-    const open = (rcvAdv[c] - rcvNxt[c]) | 0;
-    return open < mss[c] << 1 && (gain >= mss[c] || gain >= rcvbuf >> 1);
+    if (gain < mss[c] && gain < rcvbuf >> 1) return false;
+    // A quarter of the buffer is news; nearly shut, anything that passes receiver silly window avoidance is.
+    return gain >= rcvbuf >> 2 || ((rcvAdv[c] - rcvNxt[c]) | 0) < mss[c] << 1;
   }
 
   /** Next hop's MAC into the columns. True when segments can be addressed; false: parked, or the connection is over. */

@@ -6,6 +6,7 @@
  *
  * The cursor follows SND.NXT, so that sending on never walks the chain; sending again from SND.UNA starts at the head.
  */
+import { C_TX_BYTES_COPIED } from '../../rings/counters.ts';
 import type { Machine } from './machine.ts';
 import type { UserCopy } from './userCopy.ts';
 
@@ -21,7 +22,7 @@ export interface SendBuffer {
 export function createSendBuffer(m: Machine, user: UserCopy): SendBuffer {
   const { sndUna, sbLen, sbHead, sbHeadOff, sbTail, sbTailOff, nxChunk, nxOff, nxSeq } = m.tcb;
   const { next: chunkNext, base: chunkBase, chunkBytes } = m.chunks;
-  const { chunks, transmit } = m;
+  const { chunks, transmit, counted } = m;
 
   function write(c: number, buffer: Uint8Array, offset: number, length: number): number {
     user.begin(buffer);
@@ -50,6 +51,7 @@ export function createSendBuffer(m: Machine, user: UserCopy): SendBuffer {
     }
     user.fromUser();
     sbLen[c] += done;
+    counted[C_TX_BYTES_COPIED] += done;
     return done;
   }
 
