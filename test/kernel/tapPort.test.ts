@@ -307,7 +307,7 @@ if (process.argv.includes('--inside')) {
 } else {
   const lacks = missing(['ip', 'unshare']);
   if (lacks.length > 0) {
-    console.log(`skipped: ${lacks.join(', ')}`);
+    console.log(`SKIP ${lacks.join(', ')}`);
   } else {
     const ns = new Namespace();
     const r = await ns.run(100_000, process.execPath, self, '--inside');

@@ -262,7 +262,7 @@ if (!isMainThread) {
 } else if (child !== undefined) {
   await childMain(child.slice(8));
 } else if (loadNative() === null) {
-  console.log(`skipped: ${nativeProblem()}`);
+  console.log(`SKIP ${nativeProblem()}`);
 } else if (global.gc === undefined) {
   // Collections on demand need a flag: run this file again with it.
   const r = spawnSync(process.execPath, ['--expose-gc', self], { stdio: 'inherit', timeout: 120000 });

@@ -14,7 +14,7 @@ import { fold, pseudoSum4, sum16 } from '../../src/wire/checksum.ts';
 
 const native = loadNative();
 if (native === null) {
-  console.log(`skipped: ${nativeProblem()}`);
+  console.log(`SKIP ${nativeProblem()}`);
   process.exit(0);
 }
 
