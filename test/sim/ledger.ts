@@ -33,6 +33,8 @@ function reconciled(who: string, c: Counters): void {
 
 /** Ends the simulation and checks every sum. Connections must be gone already (listeners closed, TIME_WAIT over). */
 export function settleAccounts(net: Simulation): void {
+  // An announcement of the host may be on its way at any time: it arrives first.
+  net.runUntil(() => net.hosts.every((h) => h.port.held() === 0 && h.dispatcher.inFlight() === 0), 10_000);
   const where = net.describe();
   for (const h of net.hosts) {
     for (const w of h.workers) assert.is(w.sockets.inUse(), 0, `connections left: ${where}`);

@@ -43,6 +43,8 @@ export interface SimulationOptions {
   trains?: boolean;
   /** Virtual microseconds a round of breaths costs. Default 5. */
   breathUs?: number;
+  /** The clock never jumps further than this, in milliseconds: for applications that act by the clock. Default: no bound. */
+  jumpMaxMs?: number;
   /** Virtual time of the start, in microseconds. Default: nowMs wraps after two seconds. */
   startUs?: number;
 }
@@ -270,7 +272,7 @@ export class Simulation {
 
   /** Jumps to the next deadline, at least a microsecond; false when nobody has one. */
   private jump(): boolean {
-    let least = Number.POSITIVE_INFINITY;
+    let least = (this.options.jumpMaxMs ?? Number.POSITIVE_INFINITY) * 1000;
     for (const h of this.hosts) {
       const ms = h.nextDeadlineMs();
       // A deadline of the millisecond clock is due when that clock has turned.

@@ -59,7 +59,10 @@ function conversation(loss: number, nagle: boolean, bytes: number, messages: num
   const total = (c: number): number => [client, server].reduce((n, h) => n + h.workers[0]!.counters.v[c]!, 0);
   assert.ok(total(C_TCP_RTO_FIRED) > 0, 'no timer fired: the link lost nothing');
   // A timer that fires sends something: every expiry is a retransmission.
-  assert.ok(total(C_TCP_RETRANS_SEGS) >= total(C_TCP_RTO_FIRED), `${total(C_TCP_RTO_FIRED)} expiries, ${total(C_TCP_RETRANS_SEGS)} retransmissions`);
+  assert.ok(
+    total(C_TCP_RETRANS_SEGS) >= total(C_TCP_RTO_FIRED),
+    `${total(C_TCP_RTO_FIRED)} expiries, ${total(C_TCP_RETRANS_SEGS)} retransmissions`,
+  );
   client.app = () => false;
   client.workers[0]!.sockets.close(s);
   server.workers[0]!.sockets.close(listener);

@@ -27,6 +27,9 @@ export class Stream {
   error = 0;
   done = false;
   connected = false;
+  /** Most bytes of the next read and the next write; 0 none this turn. */
+  readMost: () => number = () => UNIT;
+  writeMost: () => number = () => UNIT;
   private shut = false;
   private ended = false;
 
@@ -50,11 +53,27 @@ export class Stream {
     return this.read() || this.finish() || moved;
   }
 
+  /** RST, and done. */
+  abort(): void {
+    if (this.done) return;
+    this.sockets.abort(this.socket);
+    this.done = true;
+  }
+
+  /** close() whatever is unread or unsent, and done. */
+  leave(): void {
+    if (this.done) return;
+    this.sockets.close(this.socket);
+    this.done = true;
+  }
+
   private write(): boolean {
     let moved = false;
     while (this.sent < this.total) {
       const at = this.sent % PATTERN_BYTES;
-      const n = this.sockets.write(this.socket, pattern, at, Math.min(UNIT, PATTERN_BYTES - at, this.total - this.sent));
+      const most = this.writeMost();
+      if (most === 0) break;
+      const n = this.sockets.write(this.socket, pattern, at, Math.min(most, PATTERN_BYTES - at, this.total - this.sent));
       if (n === -EAGAIN) break;
       if (n < 0) return this.fail(-n);
       this.sent += n;
@@ -72,7 +91,9 @@ export class Stream {
   private read(): boolean {
     let moved = false;
     while (!this.ended && !this.done) {
-      const n = this.sockets.read(this.socket, scratch, 0, UNIT, false);
+      const most = this.readMost();
+      if (most === 0) break;
+      const n = this.sockets.read(this.socket, scratch, 0, most, false);
       if (n === -EAGAIN) break;
       if (n < 0) return this.fail(-n);
       moved = true;

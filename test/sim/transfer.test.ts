@@ -130,6 +130,11 @@ test('hardly any frames: credit runs out all the time, nothing is lost or stuck'
   settleAccounts(net);
 });
 
+test('two workers and hardly any frames: credit is shared, neither starves', () => {
+  const { net } = transfer({ workers: 2, framesPerPort: 256, impair: { delayUs: 100 } }, MB, 8);
+  settleAccounts(net);
+});
+
 test('a 20 Mbit/s bottleneck with a 64 KiB queue: at least two thirds of it used, both ways', () => {
   const { net, seconds } = transfer({ impair: { rateBps: 20e6, queueBytes: 65536, delayUs: 2000 }, stack: { trainLinksMax: 8 } }, 20 * MB);
   const rate = (20 * MB * 8) / seconds / 1e6;

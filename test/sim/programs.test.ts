@@ -1,0 +1,157 @@
+/**
+ * The examples over real stacks on virtual time: two hosts joined by the switch, the server driven by its handler, the
+ * client by its own epollWait loop. What the fakes of the unit tests only promise, holds here: ready list, send buffers,
+ * resets, and ids that are given out again.
+ */
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import type { WorkerContext } from '../../src/api/context.ts';
+import { injectContext } from '../../src/api/context.ts';
+import * as m from '../../src/api/mtcp.ts';
+import type { HostView } from '../../src/rings/hostState.ts';
+import type { Impairment } from '../../src/ports/impairment.ts';
+import { outcomeOf, runProgram } from '../unit/examples/program.ts';
+import type { SimHost } from './simulation.ts';
+import { Simulation } from './simulation.ts';
+
+const SEED = Number(process.env.SEED ?? Date.now() & 0xffff);
+console.log(`SEED=${SEED}`);
+
+/** One worker of a simulated host, as its thread would inject it. */
+function contextOf(sim: Simulation, host: SimHost): WorkerContext & { ended: boolean } {
+  const worker = host.workers[0]!;
+  const clock = new Int32Array(2);
+  const context = {
+    worker: 0,
+    workers: 1,
+    cpu: -1,
+    sockets: worker.sockets,
+    host: { address: () => host.address } as HostView,
+    counters: worker.counters,
+    clock,
+    ended: false,
+    setHandler: (handler: (() => boolean | void) | null) => {
+      host.app = handler === null ? () => false : () => handler() === true;
+    },
+    turn: (waitMs: number) => {
+      const moved = sim.step();
+      if (!moved && waitMs > 0) sim.run(1);
+      clock[0] = sim.us | 0;
+      clock[1] = Math.floor(sim.us / 1000) | 0;
+      return moved ? 1 : 0;
+    },
+    interrupted: () => context.ended,
+    stop: () => {
+      context.ended = true;
+    },
+    listening: () => {},
+  };
+  return context;
+}
+
+async function runPair(impair: Impairment | undefined, server: [string, ...string[]], client: [string, ...string[]]) {
+  const sim = new Simulation({ seed: SEED, impair, breathUs: 20 });
+  const [a, b] = [sim.host(0), sim.host(1)];
+  const serving = contextOf(sim, a);
+  const asking = contextOf(sim, b);
+  await runProgram(server[0], serving as never, server.slice(1));
+  // The client owns the loop: its own breath has no handler.
+  const outcome = await outcomeOf(() => runProgram(client[0], asking as never, client.slice(1)));
+  sim.run(3000);
+  const left = [a.workers[0]!.sockets.inUse(), b.workers[0]!.sockets.inUse()];
+  sim.end();
+  return { ...outcome, left, v: b.workers[0]!.counters.v };
+}
+
+for (const [name, impair] of [
+  ['a clean link', undefined],
+  ['1 % loss with reordering and duplication', { loss: 0.01, reorder: 0.01, duplicate: 0.01 }],
+] as [string, Impairment | undefined][]) {
+  test(`echo: every byte verified over ${name}, and every connection gone afterwards`, async () => {
+    for (const [size, count] of [
+      [64, 300],
+      [200_000, 12],
+    ] as const) {
+      const r = await runPair(
+        impair,
+        ['echo-server', '--quiet', '--listen', '7'],
+        ['echo-client', '--connect', '192.0.2.1:7', '--connections', '6', '--size', String(size), '--count', String(count)],
+      );
+      assert.is(r.exitCode, 0, r.lines.join('\n'));
+      assert.is(r.v[m.C_APP_OPERATIONS], count);
+      assert.is(r.v[m.C_APP_BYTES_VERIFIED], size * count);
+      assert.equal(r.left, [1, 0], 'the listener, and nothing');
+    }
+  });
+
+  test(`http: files over ${name}, new connections and kept ones`, async () => {
+    for (const keep of [[], ['--keep-alive']]) {
+      const r = await runPair(
+        impair,
+        ['http-server', '--root', '.', '--listen', '80'],
+        ['http-client', '--url', 'http://192.0.2.1/package.json', '--requests', '60', '--concurrency', '4', ...keep],
+      );
+      assert.is(r.exitCode, 0, r.lines.join('\n'));
+      assert.is(r.v[m.C_APP_OPERATIONS], 60);
+      assert.is(r.v[m.C_APP_CONNECTIONS], keep.length > 0 ? 4 : 60);
+      assert.equal(r.left, [1, 0]);
+    }
+  });
+}
+
+test('epoll over the real ready list: closed and reused ids, DEL, moves between instances', () => {
+  const sim = new Simulation({ seed: SEED });
+  const serving = contextOf(sim, sim.host(0));
+  const asking = contextOf(sim, sim.host(1));
+  injectContext(serving);
+  const server = m.createContext();
+  const listener = m.socket(server, m.AF_INET, m.SOCK_STREAM, 0);
+  assert.is(m.bind(server, listener, { port: 9 }), 0);
+  assert.is(m.listen(server, listener, 16), 0);
+  const ep = m.epollCreate(server);
+  const other = m.epollCreate(server);
+  const events = new m.EpollEvents(16);
+  const look = (from = ep): string => {
+    m.epollWait(server, from, events, 16, 5);
+    return Array.from({ length: events.count }, (_, i) => `${events.socket[i]}:${events.events[i]}`).join(' ');
+  };
+  m.epollCtl(server, ep, m.EPOLL_CTL_ADD, listener, { events: m.EPOLLIN });
+  assert.is(look(), '');
+  injectContext(asking);
+  const client = m.createContext();
+  const s = m.socket(client, m.AF_INET, m.SOCK_STREAM, 0);
+  assert.is(m.connect(client, s, { address: '192.0.2.1', port: 9 }), -m.EINPROGRESS);
+  sim.run(50);
+  assert.is(look(), `${listener}:1`);
+  const c = m.accept(server, listener);
+  assert.ok(c >= 0);
+  assert.is(look(), '');
+  const peer = { address: '', port: 0 };
+  assert.is(m.getpeername(server, c, peer), 0);
+  assert.is(peer.address, '192.0.2.2');
+  assert.is(m.getsockname(server, c, peer), 0);
+  assert.equal(peer, { address: '192.0.2.1', port: 9 });
+  m.epollCtl(server, ep, m.EPOLL_CTL_ADD, c, { events: m.EPOLLIN | m.EPOLLET });
+  assert.is(m.write(client, s, Buffer.from('abc')), 3);
+  sim.run(20);
+  assert.is(look(), `${c}:1`);
+  assert.is(look(), '', 'edge-triggered: once');
+  assert.is(m.epollCtl(server, ep, m.EPOLL_CTL_DEL, c), 0);
+  assert.is(m.epollCtl(server, other, m.EPOLL_CTL_ADD, c, { events: m.EPOLLIN }), 0);
+  assert.is(look(), '');
+  assert.is(look(other), `${c}:1`);
+  assert.is(m.socketIoctl(server, c, m.FIONREAD), 3);
+  // Listed and closed: no event, the id is free only then, and its next life starts without an epoll
+  assert.is(m.close(server, c), 0);
+  assert.is(m.epollCtl(server, other, m.EPOLL_CTL_ADD, c, { events: m.EPOLLIN }), -m.EBADF);
+  assert.is(look(other), '');
+  sim.run(20);
+  assert.is(m.read(client, s, new Uint8Array(4)), -m.ECONNRESET, 'closed with unread data');
+  const again = m.socket(server, m.AF_INET, m.SOCK_STREAM, 0);
+  assert.is(m.epollCtl(server, other, m.EPOLL_CTL_MOD, again, { events: m.EPOLLIN }), -m.ENOENT);
+  assert.is(m.close(server, other), 0);
+  injectContext(null);
+  sim.end();
+});
+
+test.run();
