@@ -5,7 +5,7 @@
 import { EBADF, EINVAL, ENOPROTOOPT, ENOTCONN, EOPNOTSUPP, SHUT_RD, SHUT_RDWR } from '../stack/sockets.ts';
 import { addressOf, formatAddress, isPort } from './address.ts';
 import type { SocketAddress } from './address.ts';
-import { EPOLL_BASE } from './epoll.ts';
+import { EPOLL_BASE, isSocket } from './epoll.ts';
 import { EAFNOSUPPORT, EPROTONOSUPPORT, ESOCKTNOSUPPORT } from './errors.ts';
 import type { Mctx } from './mctx.ts';
 
@@ -47,7 +47,7 @@ export function socket(mctx: Mctx, domain: number, type: number, protocol = 0): 
 
 /** Sockets are nonblocking from the start; this only checks the id. 0 or -EBADF. */
 export function setsockNonblock(mctx: Mctx, s: number): number {
-  return bad(s) || mctx.sockets.readable(s) === -EBADF ? -EBADF : 0;
+  return isSocket(mctx.sockets, s) ? 0 : -EBADF;
 }
 
 /**
@@ -160,7 +160,7 @@ export function shutdown(mctx: Mctx, s: number, how: number): number {
  * IPPROTO_TCP TCP_NODELAY (0 or 1). -EBADF, -ENOPROTOOPT.
  */
 export function getsockopt(mctx: Mctx, s: number, level: number, option: number): number {
-  if (bad(s) || mctx.sockets.readable(s) === -EBADF) return -EBADF;
+  if (!isSocket(mctx.sockets, s)) return -EBADF;
   if (level === SOL_SOCKET && option === SO_ERROR) return mctx.sockets.takeError(s);
   if (level === IPPROTO_TCP && option === TCP_NODELAY) return mctx.sockets.noDelay(s) ? 1 : 0;
   return -ENOPROTOOPT;
@@ -168,7 +168,7 @@ export function getsockopt(mctx: Mctx, s: number, level: number, option: number)
 
 /** Sets IPPROTO_TCP TCP_NODELAY (not 0: Nagle's algorithm is off). 0, -EBADF, -ENOPROTOOPT. */
 export function setsockopt(mctx: Mctx, s: number, level: number, option: number, value: number): number {
-  if (bad(s) || mctx.sockets.readable(s) === -EBADF) return -EBADF;
+  if (!isSocket(mctx.sockets, s)) return -EBADF;
   if (level !== IPPROTO_TCP || option !== TCP_NODELAY) return -ENOPROTOOPT;
   mctx.sockets.setNoDelay(s, value !== 0);
   return 0;
@@ -176,7 +176,7 @@ export function setsockopt(mctx: Mctx, s: number, level: number, option: number,
 
 /** Fills `into` with the socket's own address ('0.0.0.0' when bound to any) and port. 0 or -EBADF. */
 export function getsockname(mctx: Mctx, s: number, into: SocketAddress): number {
-  if (bad(s) || mctx.sockets.readable(s) === -EBADF) return -EBADF;
+  if (!isSocket(mctx.sockets, s)) return -EBADF;
   into.address = formatAddress(mctx.sockets.localAddress(s));
   into.port = mctx.sockets.localPort(s);
   return 0;
@@ -184,7 +184,7 @@ export function getsockname(mctx: Mctx, s: number, into: SocketAddress): number 
 
 /** Fills `into` with the peer's address and port. 0, -EBADF, -ENOTCONN. */
 export function getpeername(mctx: Mctx, s: number, into: SocketAddress): number {
-  if (bad(s) || mctx.sockets.readable(s) === -EBADF) return -EBADF;
+  if (!isSocket(mctx.sockets, s)) return -EBADF;
   const port = mctx.sockets.remotePort(s);
   if (port === 0) return -ENOTCONN;
   into.address = formatAddress(mctx.sockets.remoteAddress(s));
@@ -197,9 +197,8 @@ export function getpeername(mctx: Mctx, s: number, into: SocketAddress): number 
  * there is no blocking mode. Other requests: -EINVAL. -EBADF.
  */
 export function socketIoctl(mctx: Mctx, s: number, request: number, value = 1): number {
-  if (bad(s)) return -EBADF;
-  const waiting = mctx.sockets.readable(s);
-  if (waiting < 0 || request === FIONREAD) return waiting;
+  if (!isSocket(mctx.sockets, s)) return -EBADF;
+  if (request === FIONREAD) return mctx.sockets.readable(s);
   if (request !== FIONBIO) return -EINVAL;
   return value !== 0 ? 0 : -EOPNOTSUPP;
 }

@@ -33,6 +33,13 @@ export const EPOLL_CTL_MOD = 3;
 /** Epoll ids start here, sockets are below: one number names either, as in mTCP's socket map. */
 export const EPOLL_BASE = 1 << 24;
 const CONSUMERS = 64;
+/** A direction that shutdown refuses: it answers -EBADF for an id that is no open socket, before it looks at the direction. */
+const NO_DIRECTION = -1;
+
+/** Whether `s` is an open socket's id. For calls that the stack would quietly take for any id. */
+export function isSocket(sockets: Sockets, s: number): boolean {
+  return (s | 0) === s && s >= 0 && s < EPOLL_BASE && sockets.shutdown(s, NO_DIRECTION) !== -EBADF;
+}
 
 /** Reported whether asked for or not. */
 const ALWAYS = EPOLLERR | EPOLLHUP;
@@ -114,7 +121,7 @@ export class EpollTable {
   control(ep: number, op: number, s: number, event: EpollEvent | undefined): number {
     const consumer = this.consumerOf(ep);
     if (consumer < 0) return consumer;
-    if ((s | 0) !== s || s < 0 || s >= EPOLL_BASE || this.sockets.readable(s) === -EBADF) return -EBADF;
+    if (!isSocket(this.sockets, s)) return -EBADF;
     const now = this.ready.consumerOf(s);
     if (op === EPOLL_CTL_ADD) {
       if (now > 0) return -EEXIST;

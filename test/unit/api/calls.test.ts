@@ -88,6 +88,8 @@ test('ranges outside the buffer, and what is no buffer, are EINVAL', () => {
 test('every call refuses ids that are no socket', () => {
   const { mctx } = bench();
   const ep = m.epollCreate(mctx);
+  const closed = m.socket(mctx, m.AF_INET, m.SOCK_STREAM, 0);
+  assert.is(m.close(mctx, closed), 0);
   const b = new Uint8Array(1);
   const into = { port: 0 };
   const calls: Record<string, (s: number) => number> = {
@@ -106,9 +108,10 @@ test('every call refuses ids that are no socket', () => {
     getpeername: (s) => m.getpeername(mctx, s, into),
     socketIoctl: (s) => m.socketIoctl(mctx, s, m.FIONREAD),
     setsockNonblock: (s) => m.setsockNonblock(mctx, s),
+    epollCtl: (s) => m.epollCtl(mctx, ep, m.EPOLL_CTL_ADD, s, { events: m.EPOLLIN }),
   };
   for (const [name, call] of Object.entries(calls)) {
-    for (const wrong of [-1, 0.5, Number.NaN, ep, undefined as never]) assert.is(call(wrong), -m.EBADF, `${name}(${wrong})`);
+    for (const wrong of [closed, -1, 0.5, Number.NaN, ep, undefined as never]) assert.is(call(wrong), -m.EBADF, `${name}(${wrong})`);
   }
   assert.is(m.close(mctx, -1), -m.EBADF);
   assert.is(m.close(mctx, ep + 1), -m.EBADF);

@@ -7,7 +7,7 @@ import { injectContext } from '../../../src/api/context.ts';
 import { COUNTERS_BYTES, Counters } from '../../../src/rings/counters.ts';
 import { HOST_STATE_BYTES, HostPublisher, HostView } from '../../../src/rings/hostState.ts';
 import type { ReadyList, Sockets } from '../../../src/stack/sockets.ts';
-import { EAGAIN, EBADF, EINPROGRESS, EMFILE, EPOLLIN, EPOLLOUT } from '../../../src/stack/sockets.ts';
+import { EAGAIN, EBADF, EINPROGRESS, EINVAL, EMFILE, EPOLLIN, EPOLLOUT } from '../../../src/stack/sockets.ts';
 
 export interface FakeSocket {
   open: boolean;
@@ -189,7 +189,8 @@ export class FakeSockets implements Sockets {
   }
 
   accept(s: number): number {
-    return this.live(s)?.accepts.shift() ?? -EAGAIN;
+    const f = this.live(s);
+    return f === undefined ? -EBADF : (f.accepts.shift() ?? -EAGAIN);
   }
 
   connect(s: number, ip: number, port: number): number {
@@ -240,16 +241,17 @@ export class FakeSockets implements Sockets {
   shutdown(s: number, how: number): number {
     const f = this.live(s);
     if (f === undefined) return -EBADF;
+    if (how < 0 || how > 2) return -EINVAL;
     f.down = how;
     return 0;
   }
 
   readable(s: number): number {
-    return this.live(s)?.inbox.length ?? -EBADF;
+    return this.live(s)?.inbox.length ?? 0;
   }
 
   writable(s: number): number {
-    return this.live(s)?.room ?? -EBADF;
+    return this.live(s)?.room ?? 0;
   }
 
   takeError(s: number): number {
