@@ -193,6 +193,11 @@ export class WorkerPort {
   publishes(): number {
     return this.tx.publishes + this.recycle.publishes + this.rx.publishes + this.grant.publishes + this.control.publishes;
   }
+
+  /** Slots put and taken so far, as of the last flush. */
+  slots(): number {
+    return this.tx.slots + this.recycle.slots + this.rx.slots + this.grant.slots + this.control.slots;
+  }
 }
 
 /** The broker's end of the same rings. */

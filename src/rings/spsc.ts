@@ -25,7 +25,7 @@ export class RingProducer {
   readonly slotWords: number;
   /** Word index of the ring in `words`. */
   readonly base: number;
-  private readonly slots: number;
+  private readonly slotsAt: number;
   private readonly mask: number;
   private tail: number;
   private published: number;
@@ -34,6 +34,8 @@ export class RingProducer {
   private headCached: number;
   /** Index stores so far: at most one per PUBLISH_EVERY slots plus one a flush. */
   publishes = 0;
+  /** Slots put, counted at each flush. */
+  slots = 0;
   /** Most slots ever seen occupied when room was asked for. */
   highWater = 0;
 
@@ -42,7 +44,7 @@ export class RingProducer {
     this.base = at;
     this.capacity = words[at + RING_CAPACITY]!;
     this.slotWords = words[at + RING_SLOT_WORDS]!;
-    this.slots = at + RING_SLOTS;
+    this.slotsAt = at + RING_SLOTS;
     this.mask = this.capacity - 1;
     this.tail = Atomics.load(words, at + RING_TAIL);
     this.published = this.tail;
@@ -66,7 +68,7 @@ export class RingProducer {
   // hot: per packet
   /** Word index of the i-th slot not yet put. */
   slot(i: number): number {
-    return this.slots + ((this.tail + i) & this.mask) * this.slotWords;
+    return this.slotsAt + ((this.tail + i) & this.mask) * this.slotWords;
   }
 
   // hot: per packet
@@ -80,6 +82,7 @@ export class RingProducer {
   /** Publishes what `put` has held back. Returns whether anything became visible since the last call: then a bell is due. */
   flush(): boolean {
     if (this.tail === this.flushed) return false;
+    this.slots += (this.tail - this.flushed) | 0;
     this.flushed = this.tail;
     if (this.tail !== this.published) this.publish();
     return true;
@@ -110,22 +113,26 @@ export class RingConsumer {
   readonly slotWords: number;
   /** Word index of the ring in `words`. */
   readonly base: number;
-  private readonly slots: number;
+  private readonly slotsAt: number;
   private readonly mask: number;
   private head: number;
   private published: number;
+  private flushed: number;
   private tailCached: number;
   publishes = 0;
+  /** Slots taken, counted at each flush. */
+  slots = 0;
 
   constructor(words: Int32Array, at: number) {
     this.words = words;
     this.base = at;
     this.capacity = words[at + RING_CAPACITY]!;
     this.slotWords = words[at + RING_SLOT_WORDS]!;
-    this.slots = at + RING_SLOTS;
+    this.slotsAt = at + RING_SLOTS;
     this.mask = this.capacity - 1;
     this.head = Atomics.load(words, at + RING_HEAD);
     this.published = this.head;
+    this.flushed = this.head;
     this.tailCached = Atomics.load(words, at + RING_TAIL);
   }
 
@@ -150,7 +157,7 @@ export class RingConsumer {
   // hot: per packet
   /** Word index of the i-th slot not yet taken. */
   slot(i: number): number {
-    return this.slots + ((this.head + i) & this.mask) * this.slotWords;
+    return this.slotsAt + ((this.head + i) & this.mask) * this.slotWords;
   }
 
   // hot: per packet
@@ -166,6 +173,8 @@ export class RingConsumer {
 
   // hot: per burst
   flush(): void {
+    this.slots += (this.head - this.flushed) | 0;
+    this.flushed = this.head;
     if (this.head === this.published) return;
     this.published = this.head;
     this.publishes++;

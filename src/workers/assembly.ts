@@ -3,7 +3,7 @@ import { attachPort } from '../ports/attach.ts';
 import type { Port } from '../ports/port.ts';
 import { SharedArena } from '../rings/arena.ts';
 import { ThreadRecord } from '../rings/control.ts';
-import { Counters } from '../rings/counters.ts';
+import { C_PUBLISHES, C_RING_SLOTS, Counters } from '../rings/counters.ts';
 import type { Doorbell } from '../rings/doorbell.ts';
 import { FrameTable } from '../rings/frameTable.ts';
 import { HostView } from '../rings/hostState.ts';
@@ -95,6 +95,7 @@ export function assembleStack(thread: Thread, worker: number, broker: Doorbell |
     config: plan.stack,
   });
   const others = plan.workerBells.map((b, w) => (w === worker ? null : thread.bell(b)));
+  const v = thread.counters.v;
   let published = 0;
 
   // hot: per burst
@@ -103,6 +104,8 @@ export function assembleStack(thread: Thread, worker: number, broker: Doorbell |
     const p = workerPort.publishes();
     if (p !== published) {
       published = p;
+      v[C_PUBLISHES] = p;
+      v[C_RING_SLOTS] = workerPort.slots();
       if (broker !== null) broker.ring();
     }
     for (let w = 0; w < others.length; w++) {
