@@ -115,6 +115,7 @@ for (;;) {
 const elapsed = (performance.now() - began) / 1000;
 const bytes = exchanges.reduce((sum, e) => sum + e.received, 0);
 if (output >= 0) closeSync(output);
+for (const e of exchanges) e.close();
 const ms = (p) => `${(latency.percentile(p) / 1000).toFixed(3)}`;
 if (mine) {
   console.log(

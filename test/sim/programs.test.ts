@@ -20,7 +20,7 @@ console.log(`SEED=${SEED}`);
 /** One worker of a simulated host, as its thread would inject it. */
 function contextOf(sim: Simulation, host: SimHost): WorkerContext & { ended: boolean } {
   const worker = host.workers[0]!;
-  const clock = new Int32Array(2);
+  const clock = new Int32Array([sim.us | 0, Math.floor(sim.us / 1000) | 0]);
   const context = {
     worker: 0,
     workers: 1,
@@ -43,6 +43,7 @@ function contextOf(sim: Simulation, host: SimHost): WorkerContext & { ended: boo
     interrupted: () => context.ended,
     stop: () => {
       context.ended = true;
+      worker.stack.drain();
     },
     listening: () => {},
   };
