@@ -39,6 +39,11 @@ const CHECKED = F_PARSED | F_CSUM_OK | F_IPCSUM_OK;
 
 /** Makes a stack. Throws RangeError when the arena is smaller than arenaBytes(config). */
 export function createStack(env: StackEnv): Stack {
+  return assembleStack(env).stack;
+}
+
+/** The same with its machine, whose columns tests and post-mortem tools look at. */
+export function assembleStack(env: StackEnv): { stack: Stack; machine: Machine } {
   const { port, config, bursts } = env;
   const frames = port.frames;
   const counted = env.counters.v;
@@ -215,14 +220,17 @@ export function createStack(env: StackEnv): Stack {
     port.returnCredit();
   }
 
-  return {
+  const stack: Stack = {
     sockets: sockets as Sockets,
     begin,
     end,
     pending,
     nextDeadlineMs: () => m.wheel.nextMs(env.clock[1]),
+    stopListening: () => sockets.stopAllListening(),
+    busy: () => m.chunks.free < m.chunks.chunks,
     drain: () => sockets.drain(),
     drained: () => m.live === 0,
     destroy,
   };
+  return { stack, machine: m };
 }

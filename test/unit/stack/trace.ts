@@ -18,8 +18,9 @@ import { STEER_RETA, Steering } from '../../../src/rings/steering.ts';
 import { arenaBytes } from '../../../src/stack/arenaPlan.ts';
 import type { StackConfig } from '../../../src/stack/env.ts';
 import type { Sockets, Stack } from '../../../src/stack/sockets.ts';
-import { createStack } from '../../../src/stack/stack.ts';
+import { assembleStack } from '../../../src/stack/stack.ts';
 import { setStateChecks } from '../../../src/stack/tcp/machine.ts';
+import type { Machine } from '../../../src/stack/tcp/machine.ts';
 import { createTwinBursts } from '../../../src/wire/burst/twin.ts';
 import { fold, pseudoSum4, sum16 } from '../../../src/wire/checksum.ts';
 import { flowHash } from '../../../src/wire/flow.ts';
@@ -94,6 +95,7 @@ export { pattern };
 
 export class Trace {
   readonly stack: Stack;
+  readonly machine: Machine;
   readonly sockets: Sockets;
   readonly counters: Counters;
   readonly clock: Int32Array;
@@ -144,7 +146,7 @@ export class Trace {
     this.credit = o.credit ?? 64;
     let x = o.seed ?? 1234567;
     const arena = new SharedArena(createArena(arenaBytes(this.config)));
-    this.stack = createStack({
+    const assembled = assembleStack({
       worker: 0, port: this.port, arena, bursts: createTwinBursts(this.frames, arena.memory), txWork: WORK_CSUM,
       txTrainBytesMax: o.trainBytesMax ?? 1514, clock: this.clock, host: new HostView(this.control, cp.hostAt), steering: this.steering, flowHash,
       counters: this.counters,
@@ -154,6 +156,8 @@ export class Trace {
       },
       config: this.config,
     });
+    this.stack = assembled.stack;
+    this.machine = assembled.machine;
     this.sockets = this.stack.sockets;
     this.grant();
   }
