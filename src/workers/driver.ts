@@ -156,9 +156,11 @@ export class Driver {
   // hot: per burst
   /** One full breath. Returns what moved. */
   private full(handler: (() => boolean | void) | null): number {
-    const { breath, record, readClock } = this.env;
+    const env = this.env;
+    const breath = env.breath;
+    const record = env.record;
     const b = ++this.breaths;
-    readClock();
+    env.readClock();
     if (b % SAMPLE === 0) return this.timed(handler);
     let n = 0;
     if (breath.dispatcherPull !== null) n += breath.dispatcherPull();
@@ -318,8 +320,8 @@ export class Driver {
 
   // hot: per burst
   private beginHalf(): number {
-    const { breath, readClock } = this.env;
-    readClock();
+    const breath = this.env.breath;
+    this.env.readClock();
     let n = 0;
     if (breath.dispatcherPull !== null) n += breath.dispatcherPull();
     if (breath.stackBegin !== null) n += breath.stackBegin();
