@@ -274,6 +274,9 @@ void traceRegions() {
 }
 
 void registerRegion(napi_env env, napi_value exports) {
+  napi_value pins;
+  napi_get_boolean(env, canPin(), &pins);
+  set(env, exports, "pinsMemory", pins);
   define(env, exports, "createRegion", createRegion);
   define(env, exports, "registerMemory", registerMemory);
   define(env, exports, "releaseMemory", releaseMemory);

@@ -64,6 +64,7 @@ napi_value externalSharedArrayBuffer(napi_env env, void* data, size_t bytes, Ext
 }
 
 #ifndef FLOWRING_NO_V8
+bool canPin() { return true; }
 void* pinBackingStore(napi_env, napi_value buffer) {
   v8::Local<v8::Value> v = toV8(buffer);
   if (!v->IsSharedArrayBuffer()) return nullptr;
@@ -95,6 +96,7 @@ bool runMicrotasks() {
   return true;
 }
 #else
+bool canPin() { return false; }
 void* pinBackingStore(napi_env, napi_value) { return nullptr; }
 void unpinBackingStore(void*) {}
 bool runMicrotasks() { return false; }

@@ -11,6 +11,8 @@ typedef void (*ExternalDeleter)(void* data, void* hint);
 // A SharedArrayBuffer over foreign memory, or null. The deleter may run on any thread, or never.
 napi_value externalSharedArrayBuffer(napi_env env, void* data, size_t bytes, ExternalDeleter deleter, void* hint);
 // Keeps a SharedArrayBuffer's memory alive; null when that is not possible (the caller must keep it then).
+// Whether pinBackingStore can.
+bool canPin();
 void* pinBackingStore(napi_env env, napi_value buffer);
 void unpinBackingStore(void* pin);
 // Runs the microtask queue. False when not available.

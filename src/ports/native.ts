@@ -55,6 +55,9 @@ export interface AttachedPort {
 interface RawAddon {
   checkLayout(names: readonly string[], values: readonly number[]): void;
   createRegion(bytes: number, kind: string, path: string): { id: number; memory: SharedArrayBuffer } | null;
+  /** Whether a registration keeps its SharedArrayBuffer alive by itself. */
+  readonly pinsMemory: boolean;
+  /** Gives `view`'s memory an id, good in every thread, until releaseMemory or the end of this thread; it stays alive as long. */
   registerMemory(view: Uint8Array): number;
   releaseMemory(id: number): boolean;
   regionCounts(): [number, number];
@@ -142,8 +145,19 @@ function packageRoot(): string {
 }
 
 function wrap(raw: RawAddon): Native {
+  // Where the addon cannot pin memory (built without V8's headers), this thread keeps what it registered.
+  const held = new Map<number, Uint8Array>();
   return {
     ...raw,
+    registerMemory(view) {
+      const id = raw.registerMemory(view);
+      if (!raw.pinsMemory) held.set(id, view);
+      return id;
+    },
+    releaseMemory(id) {
+      held.delete(id);
+      return raw.releaseMemory(id);
+    },
     checkLayout: (numbers) =>
       raw.checkLayout(
         numbers.map((n) => n[0]),
@@ -154,7 +168,7 @@ function wrap(raw: RawAddon): Native {
       if (region !== null) return { ...region, note: '' };
       // This runtime cannot wrap foreign memory and the addon was built without V8's headers: V8's own memory, then.
       const memory = new SharedArrayBuffer((options.bytes + 4095) & ~4095);
-      const id = raw.registerMemory(new Uint8Array(memory));
+      const id = this.registerMemory(new Uint8Array(memory));
       return {
         id,
         memory,

@@ -379,7 +379,7 @@ test('emit: gathered, summed and cut, with every kind of work', () => {
     const y = b.bursts.emit(AT, n, COPIES_AT, copies, work, outAt);
     assert.is(y, x, `case ${c}: descriptors out (SEED=${SEED})`);
     same(`emit case ${c} work ${work}`);
-    if (work === (WORK_CUT | WORK_CSUM)) for (let i = 0; i < x; i++) cuts += verifyCut(OUT + i * 8);
+    if (!lies && work === (WORK_CUT | WORK_CSUM)) for (let i = 0; i < x; i++) cuts += verifyCut(OUT + i * 8);
   }
   assert.ok(cuts > CASES, `only ${cuts} segments cut and verified`);
 });
