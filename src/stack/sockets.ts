@@ -122,6 +122,10 @@ export interface Stack {
   pending(): boolean;
   /** Milliseconds until the next timer, 0 when due, -1 when none. */
   nextDeadlineMs(): number;
+  /** Stops listening; connections go on, and the port's frames keep coming here. */
+  stopListening(): void;
+  /** Whether any connection holds data that was not sent, not acknowledged or not read. */
+  busy(): boolean;
   /** Stops listening, closes every connection (FIN); `drained()` says when all are gone. */
   drain(): void;
   drained(): boolean;

@@ -226,7 +226,7 @@ export function assembleStack(env: StackEnv): { stack: Stack; machine: Machine }
     end,
     pending,
     nextDeadlineMs: () => m.wheel.nextMs(env.clock[1]),
-    stopListening: () => sockets.stopAllListening(),
+    stopListening: () => sockets.stopAllListening(false),
     busy: () => m.chunks.free < m.chunks.chunks,
     drain: () => sockets.drain(),
     drained: () => m.live === 0,

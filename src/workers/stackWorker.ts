@@ -6,7 +6,7 @@ import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_thread
 import { injectContext, type WorkerContext } from '../api/context.ts';
 import { CMD_DRAIN, CMD_RUN, CMD_STOP, T_COMMAND, T_LISTENERS, T_STATE, TS_DRAINING, TS_FAILED, TS_QUIET, TS_RUNNING, TS_STOPPED } from '../rings/control.ts';
 import type { Port } from '../ports/port.ts';
-import type { Counters } from '../rings/counters.ts';
+import { C_TCP_IN_SEGS, type Counters } from '../rings/counters.ts';
 import { assembleBroker, assembleStack } from './assembly.ts';
 import type { Dispatcher } from './dispatcher.ts';
 import { type Breath, Driver } from './driver.ts';
@@ -32,18 +32,49 @@ if (inline) ({ port, dispatcher, counters: brokerCounters } = assembleBroker(thr
 const bell = thread.bell(inline ? plan.brokerBell : plan.workerBells[worker]!);
 const { stack, workerPort, host, flush } = assembleStack(thread, worker, inline ? null : thread.bell(plan.brokerBell));
 
+/** A drain looks at least this often whether it is over. */
+const DRAIN_LOOK_MS = 20;
+/** Connections on which nothing has come for this long wait for a request: they may be closed. */
+const SILENT_MS = 500;
+
 // Drain and stop --------------------------------------------------------------------------------------------------
 /** This worker wants to end by itself (the program called stop). */
 let ending = false;
-let phase: 'running' | 'draining' | 'quiet' = 'running';
+let phase: 'running' | 'serving' | 'draining' | 'quiet' = 'running';
 let drainBy = 0;
 let reported = false;
+/** Segments received when a drain last looked, and since when nothing has come. */
+let segmentsSeen = 0;
+let silentSince = 0;
 
+/**
+ * Listeners close. A program whose handler runs goes on serving the connections it has; one that owned its loop has left it,
+ * or ended by itself: its connections are closed at once.
+ */
 function beginDrain(): void {
-  phase = 'draining';
   drainBy = (clock[1]! + plan.drainMs) | 0;
+  silentSince = clock[1]!;
   record.set(T_STATE, TS_DRAINING);
+  if (ending || breath.handler === null) closeConnections();
+  else {
+    phase = 'serving';
+    stack.stopListening();
+  }
+}
+
+function closeConnections(): void {
+  phase = 'draining';
   stack.drain();
+}
+
+/** Nobody has anything under way: no data in any buffer, and no segment received for SILENT_MS; or the time is nearly over. */
+function served(): boolean {
+  const now = clock[1]!;
+  if (counters.v[C_TCP_IN_SEGS]! !== segmentsSeen || stack.busy()) {
+    segmentsSeen = counters.v[C_TCP_IN_SEGS]!;
+    silentSince = now;
+  }
+  return ((now - silentSince) | 0) >= SILENT_MS || ((drainBy - now) | 0) < plan.drainMs >> 3;
 }
 
 /** The stack goes: connections left are reset, every frame and all credit go home. */
@@ -69,6 +100,7 @@ function becomeQuiet(): void {
 
 function command(c: number): boolean {
   if (phase === 'running') beginDrain();
+  if (phase === 'serving' && (ending || c === CMD_STOP || stack.drained() || served())) closeConnections();
   if (phase === 'draining' && (c === CMD_STOP || stack.drained() || ((clock[1]! - drainBy) | 0) >= 0)) becomeQuiet();
   if (c !== CMD_STOP || phase !== 'quiet') return false;
   if (port !== null) {
@@ -95,7 +127,8 @@ const breath: Breath = {
   nextDeadlineMs: () => {
     const a = phase === 'quiet' ? -1 : stack.nextDeadlineMs();
     const b = dispatcher === null ? -1 : dispatcher.nextDeadlineMs();
-    return a < 0 ? b : b < 0 ? a : Math.min(a, b);
+    const next = a < 0 ? b : b < 0 ? a : Math.min(a, b);
+    return (phase === 'serving' || phase === 'draining') && (next < 0 || next > DRAIN_LOOK_MS) ? DRAIN_LOOK_MS : next;
   },
   wait: port === null ? null : pollWait(thread, port, bell),
 };

@@ -392,18 +392,30 @@ export class TcpSockets implements Sockets {
     }
   }
 
+  /**
+   * Listeners stop, and what waits to be accepted is reset; connections go on. With `unserve` the port's steering changes at
+   * once, so that new connections find other workers; without it connections of several workers that all stop stay theirs.
+   */
+  stopAllListening(unserve: boolean): void {
+    this.m.draining = true;
+    for (let s = 0; s < this.stateOf.length; s++) {
+      if (this.stateOf[s] !== LISTEN || (this.flags[s] & T_DEAD) !== 0) continue;
+      this.stopListening(s);
+      if (unserve) {
+        this.m.env.steering.serve(STEER_TCP, this.m.tcb.ports[s] & 0xffff, this.m.env.worker, false);
+        this.flags[s] &= ~T_CLAIMED;
+      }
+      this.m.enter(s, CLOSED);
+    }
+  }
+
   /** Listeners stop, connections get a FIN; what nobody closes by itself is treated as an orphan. */
   drain(): void {
-    this.m.draining = true;
+    this.stopAllListening(true);
     for (let s = 0; s < this.stateOf.length; s++) {
       const state = this.stateOf[s];
       if (state === CLOSED || (this.flags[s] & T_DEAD) !== 0) continue;
-      if (state === LISTEN) {
-        this.stopListening(s);
-        this.m.env.steering.serve(STEER_TCP, this.m.tcb.ports[s] & 0xffff, this.m.env.worker, false);
-        this.flags[s] &= ~T_CLAIMED;
-        this.m.enter(s, CLOSED);
-      } else if (state === SYN_SENT) {
+      if (state === SYN_SENT) {
         this.m.terminate(s, ECONNABORTED);
       } else {
         this.sayFin(s);
