@@ -124,7 +124,6 @@ export interface LinkOwner extends FrameSource {
 const HOLDS = 64;
 const NOW = 0;
 const NEXT_FREE = 1;
-const LAST_DUE = 2;
 
 export class Link {
   readonly loss: Chance;
@@ -145,8 +144,8 @@ export class Link {
   private readonly usPerByte: number;
   private readonly queueUs: number;
   private readonly burstUs: number;
-  /** Unwrapped microseconds as doubles: now, when the rate is free again, the last deadline given. */
-  private readonly clock = new Float64Array(3);
+  /** Unwrapped microseconds as doubles: now, and when the rate is free again. */
+  private readonly clock = new Float64Array(2);
   private readonly queue: Int32Array;
   private readonly dueAt: Float64Array;
   private readonly mask: number;
@@ -233,8 +232,7 @@ export class Link {
     let due = clock[NOW]! + this.delayUs;
     if (this.usPerByte > 0 && clock[NEXT_FREE]! > clock[NOW]!) due += clock[NEXT_FREE]! - clock[NOW]!;
     if (this.jitterUs > 0) due += this.jitter.below(2 * this.jitterUs + 1) - this.jitterUs;
-    if (due < clock[LAST_DUE]!) due = clock[LAST_DUE]!;
-    clock[LAST_DUE] = due;
+    // One that is due before the frame in front of it waits for that one: the queue is first in, first out.
     this.dueAt[(this.head + this.count) & this.mask] = due;
     this.count++;
   }

@@ -274,6 +274,22 @@ test('descriptors that lie are dropped and counted; a stale one frees nothing', 
   quiet(sw, s);
 });
 
+test('a descriptor kept after its frame went home is recognised', () => {
+  const { sw, s } = make(2);
+  assert.ok(s[0]!.build(0, s[1]!.macHi, s[1]!.macLo, 0, 10));
+  const kept = s[0]!.desc.slice(0, 8);
+  assert.is(s[0]!.port.txBurst(s[0]!.desc, 0, 1), 1);
+  s[0]!.port.flush();
+  assert.is(s[1]!.receive().length, 1);
+  s[1]!.port.flush();
+  s[0]!.port.tick(0);
+  assert.is(s[0]!.port.txBurst(kept, 0, 1), 1);
+  assert.is(s[0]!.port.drops[DROP_TX_DEVICE], 1);
+  s[0]!.port.flush();
+  assert.is(s[1]!.receive().length, 0);
+  quiet(sw, s);
+});
+
 test('without vouching, partial checksums are completed and every flag of trust is gone', () => {
   const { sw, s } = make(2, { checksum: false });
   assert.is(s[0]!.port.caps.txChecksum, false);
