@@ -6,7 +6,8 @@ import { existsSync, readdirSync, statfsSync } from 'node:fs';
 import { release } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 import pc from 'picocolors';
-import { formatIp, maskOf, parseCidr } from '../config/address.ts';
+import { maskOf, parseCidr } from '../config/address.ts';
+import { formatIpv4 } from '../../wire/ipv4.ts';
 import { ConfigError } from '../config/configError.ts';
 import { type LoadOptions, loadConfig, stackConfigOf } from '../config/load.ts';
 import { interfaceExists, type KernelAddress, kernelAddresses, kernelOwner, portRefusal } from '../config/ownership.ts';
@@ -101,7 +102,7 @@ function address(s: Surroundings, c: Config): Finding[] {
     return [
       fail(
         'address',
-        `the kernel owns ${formatIp(ip)}${where} and would answer its connections with RST`,
+        `the kernel owns ${formatIpv4(ip)}${where} and would answer its connections with RST`,
         'give the stack another address of the link with --address',
       ),
     ];
@@ -115,12 +116,12 @@ function address(s: Surroundings, c: Config): Finding[] {
     out.push(
       warn(
         'route',
-        `the kernel has ${formatIp(elsewhere.ip)}/${elsewhere.prefix} of the same link on ${elsewhere.iface} and sends replies there`,
+        `the kernel has ${formatIpv4(elsewhere.ip)}/${elsewhere.prefix} of the same link on ${elsewhere.iface} and sends replies there`,
         'use another network, or a network namespace',
       ),
     );
   else if (here === undefined) {
-    const peer = formatIp((ip & maskOf(prefix)) + ((ip & ~maskOf(prefix)) === 1 ? 2 : 1));
+    const peer = formatIpv4((ip & maskOf(prefix)) + ((ip & ~maskOf(prefix)) === 1 ? 2 : 1));
     out.push(
       warn(
         'route',
@@ -128,7 +129,7 @@ function address(s: Surroundings, c: Config): Finding[] {
         `ip addr add ${peer}/${prefix} dev ${name === '' ? 'the TAP' : name}, once it is up`,
       ),
     );
-  } else out.push(ok('route', `the kernel's side is ${formatIp(here.ip)}`));
+  } else out.push(ok('route', `the kernel's side is ${formatIpv4(here.ip)}`));
   return out;
 }
 

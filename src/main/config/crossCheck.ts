@@ -2,7 +2,8 @@
 import { parseCpus } from '../cpuList.ts';
 import { checkCpus, type Machine } from '../cpus.ts';
 import { HEADROOM, REGION_BYTES_MAX, TRAIN_LINKS_MAX } from '../../rings/layout.ts';
-import { maskOf, parseCidr, parseIp, refuseHostAddress } from './address.ts';
+import { maskOf, parseCidr, refuseHostAddress } from './address.ts';
+import { parseIpv4 } from '../../wire/ipv4.ts';
 import { ConfigError } from './configError.ts';
 import type { Config, Key } from './schema.ts';
 
@@ -32,7 +33,7 @@ class CrossCheck {
     const why = refuseHostAddress(ip, prefix);
     if (why !== null) this.refuse('address', `"${c.address}" ${why}; give the stack a host address of its own`);
     if (c.gateway === null) return;
-    const gw = parseIp(c.gateway)!;
+    const gw = parseIpv4(c.gateway)!;
     if (gw === ip) this.refuse('gateway', `"${c.gateway}" is the stack's own address; name the router's`);
     if (((gw ^ ip) & maskOf(prefix)) !== 0)
       this.refuse('gateway', `"${c.gateway}" is not on the link of ${c.address}; name a router inside it`);
@@ -43,7 +44,7 @@ class CrossCheck {
   neighbours(): void {
     const { ip, prefix } = parseCidr(this.c.address)!;
     for (const pair of this.c.arpStatic) {
-      const neighbour = parseIp(pair.split('=')[0]!)!;
+      const neighbour = parseIpv4(pair.split('=')[0]!)!;
       if (neighbour === ip) this.refuse('arp.static', `"${pair}" is the stack's own address; remove it`);
       if (((neighbour ^ ip) & maskOf(prefix)) !== 0)
         this.refuse('arp.static', `"${pair}" is not on the link of ${this.c.address}; remove it`);

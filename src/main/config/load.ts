@@ -4,7 +4,6 @@
  * get wrong is checked (crossCheck.ts).
  */
 import { readFileSync } from 'node:fs';
-import { parseCpus } from '../cpuList.ts';
 import { autoWorkers, type Machine, readMachine } from '../cpus.ts';
 import { FRAME_BYTES_MAX, MAX_WORKERS, REGION_BYTES_MAX, TRAIN_LINKS_MAX } from '../../rings/layout.ts';
 import type { StackConfig } from '../../stack/env.ts';
@@ -63,7 +62,7 @@ function gather(options: LoadOptions): { values: RawValue[]; notes: string[] } {
 const pow2AtLeast = (n: number): number => 2 ** Math.ceil(Math.log2(n));
 
 /** Frames a worker can hold in its rings at a time: received ones, and credit in the ring and in hand. */
-export const framesPerWorker = (c: Pick<Config, 'ringsRx' | 'ringsGrant'>): number => c.ringsRx + 2 * c.ringsGrant;
+const framesPerWorker = (c: Pick<Config, 'ringsRx' | 'ringsGrant'>): number => c.ringsRx + 2 * c.ringsGrant;
 
 const SPINS: Readonly<Record<Config['idle'], number>> = { latency: 0x3fffffff, balanced: 256, powersave: 0 };
 
@@ -139,10 +138,4 @@ export function stackConfigOf(c: Config): StackConfig {
     windowScale: c.tcpWindowScale,
     timestamps: c.tcpTimestamps,
   };
-}
-
-/** CPUs of a config as numbers; empty for `auto` and `none`. */
-export function listedCpus(c: Pick<Config, 'cpus'>): number[] {
-  const list = c.cpus === 'auto' || c.cpus === 'none' ? [] : parseCpus(c.cpus);
-  return typeof list === 'string' ? [] : list;
 }

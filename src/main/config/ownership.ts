@@ -5,7 +5,8 @@
 import { accessSync, constants } from 'node:fs';
 import { networkInterfaces } from 'node:os';
 import { type ReadText, readText } from '../cpus.ts';
-import { formatIp, maskOf, parseCidr, parseIp } from './address.ts';
+import { maskOf, parseCidr } from './address.ts';
+import { formatIpv4, parseIpv4 } from '../../wire/ipv4.ts';
 import { ConfigError, PrivilegeError } from './configError.ts';
 import type { Config } from './schema.ts';
 
@@ -22,12 +23,12 @@ export function kernelAddresses(read: ReadText = readText, interfaces: typeof ne
   const out: KernelAddress[] = [];
   for (const [iface, list] of Object.entries(interfaces()))
     for (const a of list ?? [])
-      if (a.family === 'IPv4') out.push({ ip: parseIp(a.address)!, iface, prefix: Number(a.cidr?.split('/')[1] ?? 32) });
+      if (a.family === 'IPv4') out.push({ ip: parseIpv4(a.address)!, iface, prefix: Number(a.cidr?.split('/')[1] ?? 32) });
   // fib_trie: a leaf "|-- 192.0.2.2" followed by "/32 host LOCAL"
   let leaf: number | null = null;
   for (const line of (read('/proc/net/fib_trie') ?? '').split('\n')) {
     const at = /\|--\s+([\d.]+)/.exec(line);
-    if (at !== null) leaf = parseIp(at[1]!);
+    if (at !== null) leaf = parseIpv4(at[1]!);
     const local = /\/(\d+)\s+host\s+LOCAL/.exec(line);
     if (local === null || leaf === null || local[1] !== '32') continue;
     const ip = leaf;
@@ -53,7 +54,7 @@ function another(c: Pick<Config, 'address'>, taken: readonly KernelAddress[]): s
   const hosts = prefix >= 31 ? 0 : ~maskOf(prefix) >>> 0;
   for (let host = 2; host < Math.min(hosts, 1024); host++) {
     const candidate = (network + host) | 0;
-    if (candidate !== ip && !taken.some((a) => a.ip === candidate)) return `${formatIp(candidate)}/${prefix}`;
+    if (candidate !== ip && !taken.some((a) => a.ip === candidate)) return `${formatIpv4(candidate)}/${prefix}`;
   }
   return 'another';
 }
@@ -64,7 +65,7 @@ export function checkAddressOwnership(c: Pick<Config, 'nic' | 'address'>, addres
   if (owner === undefined) return;
   const where = owner.iface === '' ? '' : ` on ${owner.iface}`;
   throw new ConfigError(
-    `address: the kernel owns ${formatIp(owner.ip)}${where} and would answer in the stack's place; ` +
+    `address: the kernel owns ${formatIpv4(owner.ip)}${where} and would answer in the stack's place; ` +
       `give the stack another address of the link, as --address ${another(c, addresses)}`,
   );
 }

@@ -2,7 +2,9 @@
  * One raw value (JSON, flag text or code) to what its schema entry promises, or a ConfigError that names the place, the
  * value, what is allowed and, where there is one, the fix.
  */
-import { formatMac, parseCidr, parseIp, parseMac, formatIp } from './address.ts';
+import { parseCidr } from './address.ts';
+import { formatMac, parseMac } from '../../wire/ethernet.ts';
+import { formatIpv4, parseIpv4 } from '../../wire/ipv4.ts';
 import { ConfigError } from './configError.ts';
 import { formatCpus, parseCpus } from '../cpuList.ts';
 import type { KeySpec } from './schema.ts';
@@ -147,21 +149,22 @@ class Value {
   cidr(): string {
     const t = this.text();
     const c = parseCidr(t);
-    if (c === null) return this.fail('is not an IPv4 address with prefix', parseIp(t) === null ? '' : `write ${t}/24`);
-    return `${formatIp(c.ip)}/${c.prefix}`;
+    if (c === null) return this.fail('is not an IPv4 address with prefix', parseIpv4(t) === null ? '' : `write ${t}/24`);
+    return `${formatIpv4(c.ip)}/${c.prefix}`;
   }
 
   ip(): string {
-    const ip = parseIp(this.text());
-    return ip === null ? this.fail('is not an IPv4 address') : formatIp(ip);
+    const ip = parseIpv4(this.text());
+    return ip === null ? this.fail('is not an IPv4 address') : formatIpv4(ip);
   }
 
   mac(): string {
     const mac = parseMac(this.text());
     if (mac === null) return this.fail('is not a MAC address');
-    if (((mac.hi >>> 24) & 1) !== 0) return this.fail('is a multicast address');
-    if (mac.hi === 0 && mac.lo === 0) return this.fail('is all zeros');
-    return formatMac(mac.hi, mac.lo);
+    const [hi, lo] = mac;
+    if (((hi >>> 24) & 1) !== 0) return this.fail('is a multicast address');
+    if (hi === 0 && lo === 0) return this.fail('is all zeros');
+    return formatMac(hi, lo);
   }
 
   cpus(): string {
@@ -175,10 +178,10 @@ class Value {
     if (!Array.isArray(list)) return this.fail('is not a list');
     return list.map((pair: unknown) => {
       const [ipText, macText, more] = String(pair).trim().split('=');
-      const ip = parseIp(ipText!);
+      const ip = parseIpv4(ipText!);
       const mac = parseMac(macText ?? '');
       if (ip === null || mac === null || more !== undefined) return this.fail(`has ${shown(pair)}`);
-      return `${formatIp(ip)}=${formatMac(mac.hi, mac.lo)}`;
+      return `${formatIpv4(ip)}=${formatMac(mac[0], mac[1])}`;
     });
   }
 }

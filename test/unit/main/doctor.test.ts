@@ -2,7 +2,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { diagnose, type Finding, formatFinding, type Surroundings } from '../../../src/main/cli/doctor.ts';
-import { parseIp } from '../../../src/main/config/address.ts';
+import { parseIpv4 } from '../../../src/wire/ipv4.ts';
 import { portRefusal } from '../../../src/main/config/ownership.ts';
 
 const MEMINFO = 'MemTotal: 8000000 kB\nMemAvailable: 4000000 kB\nHugePages_Total:       0\n';
@@ -78,7 +78,7 @@ test('no privilege fails for a TAP, with both ways out', () => {
 });
 
 test('the address: owned by the kernel fails; a link elsewhere or unreachable is warned about', () => {
-  const kernel = (text: string, iface: string) => surroundings({ addresses: [{ ip: parseIp(text)!, iface, prefix: 24 }] });
+  const kernel = (text: string, iface: string) => surroundings({ addresses: [{ ip: parseIpv4(text)!, iface, prefix: 24 }] });
   const owned = of(diagnose(TAP, kernel('192.0.2.2', 'eth0')), 'address');
   assert.is(owned.verdict, 'fail');
   assert.match(owned.text, /kernel owns 192\.0\.2\.2 on eth0/);
