@@ -73,11 +73,16 @@ export class HostRig {
     }
   }
 
-  /** A frame arrives at the very end of the memory, so that a read past it throws. */
-  hear(bytes: Uint8Array): number {
+  /** Puts a frame at the very end of the memory, so that a read past it throws; returns where its Ethernet header is. */
+  place(bytes: Uint8Array): number {
     const at = this.frames.u8.length - bytes.length;
     this.frames.u8.set(bytes, at);
-    return this.host.input(at, bytes.length);
+    return at;
+  }
+
+  /** A frame arrives. */
+  hear(bytes: Uint8Array): number {
+    return this.host.input(this.place(bytes), bytes.length);
   }
 
   /** Frames sent since the last call. */

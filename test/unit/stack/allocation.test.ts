@@ -1,0 +1,139 @@
+// What runs for every frame allocates nothing: the heap stands still over hundreds of thousands of calls.
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { MSG_CONFIRM, MSG_RESOLVE, NB_REACHABLE, NB_STALE } from '../../../src/rings/hostState.ts';
+import { D_OFFSETS } from '../../../src/rings/layout.ts';
+import { STEER_RETA, STEERING_BYTES, Steering } from '../../../src/rings/steering.ts';
+import { createIcmp } from '../../../src/stack/icmp.ts';
+import { createNeighbor } from '../../../src/stack/neighbor.ts';
+import type { Ipv4Out } from '../../../src/stack/transmit.ts';
+import { Classified, classify } from '../../../src/wire/flow.ts';
+import { parseOptions, TcpOptions } from '../../../src/wire/tcpOptions.ts';
+import { exactView, GOLDEN_NAMES, goldenBytes } from '../wire/golden.ts';
+import { HostRig, ip, mac, OUR_MAC, OURS, PEER, PEER_MAC, replyHex } from './hostRig.ts';
+import { WorkerRig } from './workerRig.ts';
+
+const CALLS = 200_000;
+/** Bytes the measurement itself may cost, and what the optimiser leaves behind late. */
+const SLACK = 16_384;
+
+/** Heap growth over CALLS calls, the least of five attempts after a warm-up: a collection or the compiler may disturb one. */
+function growth(run: (calls: number) => void): number {
+  run(CALLS);
+  run(CALLS);
+  let least = Number.POSITIVE_INFINITY;
+  for (let attempt = 0; attempt < 5; attempt++) {
+    const before = process.memoryUsage().heapUsed;
+    run(CALLS);
+    const grown = process.memoryUsage().heapUsed - before;
+    if (grown >= 0 && grown < least) least = grown;
+  }
+  return least;
+}
+
+test('the measure sees one small object a call', () => {
+  const kept: unknown[] = [null];
+  assert.ok(
+    growth((n) => {
+      for (let i = 0; i < n; i++) kept[0] = { i };
+    }) > SLACK,
+  );
+});
+
+test('classify and steering, over every golden frame', () => {
+  const views = GOLDEN_NAMES.map((name) => exactView(goldenBytes(name)));
+  const block = new SharedArrayBuffer(STEERING_BYTES);
+  Steering.format(block, 0, 3, STEER_RETA);
+  const steering = new Steering(block, 0);
+  steering.serve(0, 80, 1, true);
+  const seen = new Classified();
+  let mixed = 0;
+  assert.ok(
+    growth((n) => {
+      let sum = 0;
+      for (let i = 0; i < n; i++) {
+        const v = views[i % views.length]!;
+        classify(v, 0, v.byteLength, seen);
+        sum = (sum + steering.owner(seen.steer, seen.hash, seen.localPort)) & 0xffff;
+      }
+      mixed = sum;
+    }) < SLACK,
+  );
+  assert.type(mixed, 'number');
+});
+
+test('TCP options, fast and slow', () => {
+  const syn = exactView(goldenBytes('tcpSyn'));
+  const data = exactView(goldenBytes('tcpData'));
+  const o = new TcpOptions();
+  assert.ok(
+    growth((n) => {
+      for (let i = 0; i < n; i++) {
+        parseOptions(syn, 34, 40, o);
+        parseOptions(data, 34, 32, o);
+      }
+    }) < SLACK,
+  );
+});
+
+test('ARP heard, answered, confirmed and ticked', () => {
+  let taken = 0;
+  const rig = new HostRig(0, { takeFrame: () => taken++ & 1, send: () => undefined });
+  rig.host.message(MSG_RESOLVE, ip(PEER));
+  rig.hear(Buffer.from(replyHex(PEER_MAC, PEER, OUR_MAC, OURS), 'hex'));
+  const request = rig.place(goldenBytes('arpRequest'));
+  let now = 0;
+  assert.ok(
+    growth((n) => {
+      for (let i = 0; i < n; i++) {
+        rig.host.input(request, 42);
+        rig.host.message(MSG_CONFIRM, ip0);
+        rig.host.tick(now);
+        now = (now + 1) | 0;
+      }
+    }) < SLACK,
+  );
+  assert.ok(taken > CALLS);
+});
+
+const ip0 = ip(PEER);
+
+test('neighbour look-ups, reachable and stale in turn', () => {
+  const rig = new WorkerRig();
+  const neighbor = createNeighbor(rig.env);
+  rig.publisher.put(ip(PEER), NB_REACHABLE, ...mac(PEER_MAC));
+  rig.publisher.put(ip('192.0.2.9'), NB_STALE, ...mac(PEER_MAC));
+  const other = ip('192.0.2.9');
+  assert.ok(
+    growth((n) => {
+      for (let i = 0; i < n; i++) {
+        neighbor.resolve((i & 1) === 0 ? ip0 : other);
+        neighbor.confirm(ip0);
+      }
+    }) < SLACK,
+  );
+});
+
+test('echo requests answered', () => {
+  const rig = new WorkerRig();
+  let finished = 0;
+  const out: Ipv4Out = {
+    l4: rig.frames.offset[3]! + 224,
+    start: () => 3,
+    finish: () => {
+      finished++;
+    },
+  };
+  const icmp = createIcmp(rig.env, out);
+  const at = rig.receive(goldenBytes('echoRequest'));
+  rig.env.bursts.inspect(at, 1, 0);
+  assert.is(rig.env.arena.i32[at + D_OFFSETS]! >>> 16, 34);
+  assert.ok(
+    growth((n) => {
+      for (let i = 0; i < n; i++) icmp.input(at);
+    }) < SLACK,
+  );
+  assert.ok(finished > CALLS);
+});
+
+test.run();
