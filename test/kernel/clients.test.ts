@@ -57,12 +57,22 @@ const CHECKS: readonly Check[] = [
     },
   ],
   [
-    'http-client: 5000 requests over 20 connections, none failed',
+    'http-client: 5000 requests over kept connections, none failed',
     async (ns, flags) => {
-      const args = ['--url', `http://${KERNEL_IP}:80/bytes/1024`, '--connections', '20', '--requests', '5000'];
+      const args = ['--url', `http://${KERNEL_IP}:80/bytes/1024`, '--concurrency', '20', '--requests', '5000', '--keep-alive'];
       const { result, said, served } = await against(ns, 'http', 80, flags, 'http-client', args);
       assert.is(result.code, 0, said);
       assert.is(served.requests, 5000, said);
+      assert.ok(served.connections <= 20, `${served.connections} connections for a concurrency of 20`);
+    },
+  ],
+  [
+    'http-client: 2000 requests, a connection each',
+    async (ns, flags) => {
+      const args = ['--url', `http://${KERNEL_IP}:80/bytes/1024`, '--concurrency', '20', '--requests', '2000'];
+      const { result, said, served } = await against(ns, 'http', 80, flags, 'http-client', args);
+      assert.is(result.code, 0, said);
+      assert.equal([served.requests, served.connections], [2000, 2000], said);
     },
   ],
   [

@@ -65,7 +65,8 @@ export class RawPeer {
   async run(done: () => boolean, ms = 5000): Promise<void> {
     const end = Date.now() + ms;
     while (!done()) {
-      if (Date.now() > end) throw new Error(`nothing after ${ms} ms: state ${this.state}, ${this.seen.length} frames seen, drops ${this.port.drops}`);
+      if (Date.now() > end)
+        throw new Error(`nothing after ${ms} ms: state ${this.state}, ${this.seen.length} frames seen, drops ${this.port.drops}`);
       if (this.poll() === 0) this.port.wait(-1, 1);
       await new Promise((r) => setImmediate(r));
     }
@@ -87,7 +88,13 @@ export class RawPeer {
     const l4 = eth + (w[d + L.D_OFFSETS]! >>> 16);
     if ((flags & L.F_BAD) === 0 && v.getUint16(eth + 12) === 0x0806) this.arp(eth);
     else if ((flags & (L.F_TCP | L.F_UDP | L.F_ICMP | L.F_BAD)) !== 0 && v.getUint16(eth + 12) === 0x0800) {
-      this.seen.push({ flags, total: w[d + L.D_TOTAL]!, segs: w[d + L.D_SEGS_VLAN]! & 0xffff, gso: w[d + L.D_FLAGS_GSO]! >>> 16, proto: v.getUint8(eth + 23) });
+      this.seen.push({
+        flags,
+        total: w[d + L.D_TOTAL]!,
+        segs: w[d + L.D_SEGS_VLAN]! & 0xffff,
+        gso: w[d + L.D_FLAGS_GSO]! >>> 16,
+        proto: v.getUint8(eth + 23),
+      });
       if ((flags & L.F_BAD) === 0 && (flags & L.F_UDP) !== 0) this.udpEcho(l4);
       if ((flags & L.F_BAD) === 0 && (flags & L.F_TCP) !== 0) this.tcp(d, eth, l4);
     }
@@ -106,7 +113,19 @@ export class RawPeer {
     const w = this.words;
     const t = this.port.frames;
     t.length[f] = linear;
-    w.set([f, (L.HEADROOM << 16) | linear, total, (t.region << 16) | (t.generation[f]! & 0xffff), (l4 << 16) | (14 << 8), (gso << 16) | flags, segs, 0], TX_AT);
+    w.set(
+      [
+        f,
+        (L.HEADROOM << 16) | linear,
+        total,
+        (t.region << 16) | (t.generation[f]! & 0xffff),
+        (l4 << 16) | (14 << 8),
+        (gso << 16) | flags,
+        segs,
+        0,
+      ],
+      TX_AT,
+    );
     const n = this.bursts.emit(TX_AT, 1, 0, 0, this.work, OUT_AT);
     const sent = this.port.txBurst(w, OUT_AT, n);
     if (sent !== n) throw new Error(`sent ${sent} of ${n}`);

@@ -9,6 +9,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+import { Worker } from 'node:worker_threads';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { loadNative } from '../../src/ports/native.ts';
@@ -125,8 +126,14 @@ function inside(): void {
     const { peer, end, handle } = await open({});
     for (const n of [0, 1, 17, 18, 19, 1000, 1472]) await echo(peer, randomBytes(n));
     assert.ok(peer.seen.every((s) => (s.flags & L.F_BAD) === 0));
-    assert.ok(peer.seen.every((s) => (s.flags & (L.F_CSUM_PARTIAL | L.F_CSUM_OK)) === (L.F_CSUM_PARTIAL | L.F_CSUM_OK)), 'the kernel left the checksums to us');
-    assert.equal(handle.offloads.filter((o) => ['rx-checksum', 'tx-checksum', 'tso', 'gro'].includes(o.name)).map((o) => o.provider), ['memory', 'kernel', 'kernel', 'kernel']);
+    assert.ok(
+      peer.seen.every((s) => (s.flags & (L.F_CSUM_PARTIAL | L.F_CSUM_OK)) === (L.F_CSUM_PARTIAL | L.F_CSUM_OK)),
+      'the kernel left the checksums to us',
+    );
+    assert.equal(
+      handle.offloads.filter((o) => ['rx-checksum', 'tx-checksum', 'tso', 'gro'].includes(o.name)).map((o) => o.provider),
+      ['memory', 'kernel', 'kernel', 'kernel'],
+    );
     const mac = readFileSync('/sys/class/net/frtap0/address', 'utf8').trim();
     assert.not.match(mac, new RegExp((handle.attachment.macHi >>> 0).toString(16).padStart(8, '0').match(/../g)!.join(':')));
     assert.is((handle.attachment.macHi >>> 24) & 3, 2, 'locally administered, unicast');
@@ -140,7 +147,10 @@ function inside(): void {
     const trains = peer.seen.filter((s) => (s.flags & L.F_TRAIN) !== 0);
     assert.ok(trains.length > 0 && trains.every((s) => s.segs === Math.ceil((s.total - 54) / s.gso)), 'segment boundaries kept');
     const moved = words(handle)[P_RX_RESCATTER]!;
-    assert.ok(moved * 4 < trains.length + 16, `${moved} of ${trains.length} trains were read by a wrong plan: the prediction does not adapt`);
+    assert.ok(
+      moved * 4 < trains.length + 16,
+      `${moved} of ${trains.length} trains were read by a wrong plan: the prediction does not adapt`,
+    );
     end();
   });
 
@@ -148,7 +158,10 @@ function inside(): void {
     const { peer, end } = await open({});
     for (const [i, mss] of [536, 1001, 88, 1460].entries()) {
       await transfer(peer, 200_000, mss, mss, 21000 + i);
-      assert.ok(peer.seen.every((s) => s.segs <= L.TRAIN_LINKS_MAX && (s.flags & L.F_BAD) === 0), `mss ${mss}`);
+      assert.ok(
+        peer.seen.every((s) => s.segs <= L.TRAIN_LINKS_MAX && (s.flags & L.F_BAD) === 0),
+        `mss ${mss}`,
+      );
     }
     end();
   });
@@ -163,7 +176,10 @@ function inside(): void {
     const largest = await transfer(peer, 300_000, 1448, 1460, 22001);
     assert.ok(largest <= 1514, `a frame of ${largest} bytes came`);
     assert.ok(peer.seen.every((s) => (s.flags & (L.F_BAD | L.F_CSUM_PARTIAL | L.F_TRAIN)) === 0));
-    assert.ok(peer.seen.every((s) => (s.flags & L.F_CSUM_OK) !== 0), 'every checksum was verified by inspect');
+    assert.ok(
+      peer.seen.every((s) => (s.flags & L.F_CSUM_OK) !== 0),
+      'every checksum was verified by inspect',
+    );
     end();
   });
 
@@ -215,6 +231,45 @@ function inside(): void {
     await peer.run(() => answer === 'later');
     socket.close();
     end();
+  });
+
+  test('closed under its broker: bursts find nothing, nothing is attached again', async () => {
+    const { peer, handle } = await open({});
+    handle.close();
+    assert.not.ok(interfaces().includes('frtap0'));
+    assert.is(peer.poll(), 0);
+    peer.port.wait(-1, 1);
+    assert.is(peer.port.pending(), false);
+    peer.port.detach();
+    assert.is(peer.poll(), 0, 'detached');
+    assert.throws(() => attachTap(handle.attachment, loadNative()!), /attachPort: port \d+ is not open/);
+  });
+
+  test('a broker thread that dies leaves the port free for the next', async () => {
+    const handle = openTap(OPTIONS);
+    const worker = new Worker(
+      `import { parentPort, workerData } from 'node:worker_threads';
+       const { attachTap } = await import(workerData.tap);
+       const { loadNative } = await import(workerData.native);
+       const port = attachTap(workerData.attachment, loadNative());
+       parentPort.postMessage(port.available());
+       const d = new Int32Array(64);
+       for (;;) port.rxBurst(d, 0, 8), port.wait(-1, 1);`,
+      {
+        eval: true,
+        workerData: {
+          attachment: handle.attachment,
+          tap: new URL('../../src/ports/tap.js', import.meta.url).href,
+          native: new URL('../../src/ports/native.js', import.meta.url).href,
+        },
+      },
+    );
+    assert.equal(await once(worker, 'message'), [OPTIONS.frames]);
+    assert.throws(() => attachTap(handle.attachment, loadNative()!), /is attached in another thread/);
+    await worker.terminate();
+    attachTap(handle.attachment, loadNative()!).detach();
+    handle.close();
+    assert.not.ok(interfaces().includes('frtap0'));
   });
 
   test('an existing interface is attached to, multi-queue or not, and stays', async () => {
@@ -287,8 +342,23 @@ function inside(): void {
       if (process.argv[1] === 'user') process.setuid(65534);
       try { openTap(${JSON.stringify(OPTIONS)}); console.log('opened'); } catch (e) { console.log(e.code, e.message); }`;
     const run = (...command: string[]): string => spawnSync(command[0]!, command.slice(1), { encoding: 'utf8', timeout: 20000 }).stdout;
-    assert.match(run(process.execPath, '--input-type=module', '-e', script, 'user'), /^(EACCES|EPERM) tap:frtap0: .*(run as root|CAP_NET_ADMIN)/);
-    const hidden = run('unshare', '-m', 'sh', '-c', 'mount -t tmpfs none /dev/net && exec "$@"', 'sh', process.execPath, '--input-type=module', '-e', script, 'root');
+    assert.match(
+      run(process.execPath, '--input-type=module', '-e', script, 'user'),
+      /^(EACCES|EPERM) tap:frtap0: .*(run as root|CAP_NET_ADMIN)/,
+    );
+    const hidden = run(
+      'unshare',
+      '-m',
+      'sh',
+      '-c',
+      'mount -t tmpfs none /dev/net && exec "$@"',
+      'sh',
+      process.execPath,
+      '--input-type=module',
+      '-e',
+      script,
+      'root',
+    );
     assert.match(hidden, /^ENOENT tap:frtap0: \/dev\/net\/tun is not there \(modprobe tun/);
   });
 
