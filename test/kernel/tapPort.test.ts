@@ -121,7 +121,7 @@ async function transfer(peer: RawPeer, bytes: number, gso: number, mss: number, 
   return Math.max(...peer.seen.map((s) => s.total));
 }
 
-function inside(): void {
+function trafficTests(): void {
   test('datagrams both ways with partial checksums', async () => {
     const { peer, end, handle } = await open({});
     for (const n of [0, 1, 17, 18, 19, 1000, 1472]) await echo(peer, randomBytes(n));
@@ -191,7 +191,9 @@ function inside(): void {
     await transfer(peer, 500_000, 8948, 8960, 23001);
     end();
   });
+}
 
+function sharpTests(): void {
   test('descriptors that lie are dropped, counted, and lose no frame', async () => {
     const { peer, end } = await open({});
     const { port, words: w } = peer;
@@ -232,7 +234,9 @@ function inside(): void {
     socket.close();
     end();
   });
+}
 
+function lifeTests(): void {
   test('closed under its broker: bursts find nothing, nothing is attached again', async () => {
     const { peer, handle } = await open({});
     handle.close();
@@ -304,7 +308,9 @@ function inside(): void {
     native.eventfdClose(bell);
     end();
   });
+}
 
+function refusalTests(): void {
   const refused = (what: Partial<TapOptions>, code: string, text: RegExp): void => {
     try {
       openTap({ ...OPTIONS, ...what }).close();
@@ -368,12 +374,14 @@ function inside(): void {
     assert.is(spawnSync(process.execPath, ['--input-type=module', '-e', script], { timeout: 20000 }).status, 5);
     assert.not.ok(interfaces().includes('frtap3'));
   });
-
-  test.run();
 }
 
 if (process.argv.includes('--inside')) {
-  inside();
+  trafficTests();
+  sharpTests();
+  lifeTests();
+  refusalTests();
+  test.run();
 } else {
   const lacks = missing(['ip', 'unshare']);
   if (lacks.length > 0) {

@@ -195,6 +195,13 @@ function exitTests(native: Native): void {
       () => native.createRegion({ bytes: 8192, kind: 'file', path: '/nonexistent/flowring' }),
       (e: Error & { code?: string }) => e.code === 'ENOENT' && /8192 bytes, kind file/.test(e.message),
     );
+    try {
+      // Where pages are reserved it works, elsewhere the fix is named.
+      assert.is(native.createRegion({ bytes: 1, kind: 'hugepages' }).memory.byteLength, 2 << 20);
+    } catch (e) {
+      assert.is((e as { code?: string }).code, 'ENOMEM');
+      assert.match((e as Error).message, /2097152 bytes, kind hugepages \(reserve pages in \/proc\/sys\/vm\/nr_hugepages\)/);
+    }
     assert.throws(() => native.createRegion({ bytes: 0, kind: 'anonymous' }), /bytes is not in 1/);
     assert.throws(() => native.createRegion({ bytes: 1, kind: 'paper' as 'file' }), /kind is 'paper'/);
     assert.throws(() => native.createBursts(99, 98, 97), /no memory 99 for the packet memory/);
