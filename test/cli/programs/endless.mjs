@@ -1,0 +1,3 @@
+// Misbehaves: neither waits nor returns. Only terminate ends it.
+console.log('endless: begins');
+for (;;);
