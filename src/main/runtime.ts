@@ -12,6 +12,7 @@ import { T_COMMAND, T_ROLE, T_STATE, T_WORKER, TS_FAILED, TS_QUIET, TS_STOPPED }
 import { Counters } from '../rings/counters.ts';
 import { Doorbell } from '../rings/doorbell.ts';
 import { auditFrames, type FrameAudit, FrameTable } from '../rings/frameTable.ts';
+import { HostPublisher } from '../rings/hostState.ts';
 import { createPortRings, planPortRings, type RingSizes } from '../rings/portRings.ts';
 import { STEER_MODULO, STEER_RETA, Steering } from '../rings/steering.ts';
 import { arenaBytes } from '../stack/arenaPlan.ts';
