@@ -5,6 +5,8 @@
  * Hosts take turns, one breath each; a round in which anything moved costs `breathUs`. When nothing moves, the clock jumps
  * to the earliest deadline of any stack, host or delayed frame. A run is a pure function of its options.
  */
+import { createNativeBursts } from '../../src/ports/native.ts';
+import type { Native } from '../../src/ports/native.ts';
 import { attachSwitchPort } from '../../src/ports/switchPort.ts';
 import type { SwitchPort } from '../../src/ports/switchPort.ts';
 import { createSwitch } from '../../src/ports/switch.ts';
@@ -41,6 +43,8 @@ export interface SimulationOptions {
   /** Ports vouch for checksums / take trains. Default true. */
   checksum?: boolean;
   trains?: boolean;
+  /** The addon's bursts instead of their TypeScript twins. */
+  native?: Native;
   /** Virtual microseconds a round of breaths costs. Default 5. */
   breathUs?: number;
   /** The clock never jumps further than this, in milliseconds: for applications that act by the clock. Default: no bound. */
@@ -83,9 +87,11 @@ export interface SimWorker {
   readonly port: WorkerPort;
 }
 
-function simWorker(parts: Omit<StackEnv, 'arena' | 'bursts' | 'flowHash'>): SimWorker {
+function simWorker(parts: Omit<StackEnv, 'arena' | 'bursts' | 'flowHash'>, native: Native | undefined): SimWorker {
   const arena = new SharedArena(createArena(arenaBytes(parts.config)));
-  const stack = createStack({ ...parts, arena, bursts: createTwinBursts(parts.port.frames, arena.memory), flowHash });
+  const frames = parts.port.frames;
+  const bursts = native === undefined ? createTwinBursts(frames, arena.memory) : createNativeBursts(native, frames, arena.memory);
+  const stack = createStack({ ...parts, arena, bursts, flowHash });
   return { stack, sockets: stack.sockets, counters: parts.counters, port: parts.port };
 }
 
@@ -152,18 +158,21 @@ export class SimHost {
       const r = new ThreadRecord(control, FIRST_WORKER_RECORD + w);
       this.clocks.push(r.clock());
       this.setClock(o.startUs ?? START_US);
-      return simWorker({
-        worker: w,
-        port: new WorkerPort(rings, ringsPlan, w, frames),
-        txWork: (attachment.caps.txChecksum ? 0 : WORK_CSUM) | (attachment.caps.txTrains ? 0 : WORK_CUT),
-        txTrainBytesMax: attachment.caps.txTrains ? attachment.caps.txTrainBytesMax : 65535,
-        clock: r.clock(),
-        host: new HostView(control, cp.hostAt),
-        steering: new Steering(control, cp.steeringAt),
-        counters: new Counters(control, r.countersAt),
-        random: own(),
-        config,
-      });
+      return simWorker(
+        {
+          worker: w,
+          port: new WorkerPort(rings, ringsPlan, w, frames),
+          txWork: (attachment.caps.txChecksum ? 0 : WORK_CSUM) | (attachment.caps.txTrains ? 0 : WORK_CUT),
+          txTrainBytesMax: attachment.caps.txTrains ? attachment.caps.txTrainBytesMax : 65535,
+          clock: r.clock(),
+          host: new HostView(control, cp.hostAt),
+          steering: new Steering(control, cp.steeringAt),
+          counters: new Counters(control, r.countersAt),
+          random: own(),
+          config,
+        },
+        o.native,
+      );
     });
   }
 

@@ -10,67 +10,14 @@ import { DROP_IMPAIRMENT, DROP_IP_CHECKSUM, DROP_L4_CHECKSUM } from '../../src/r
 import { EHOSTUNREACH, EMFILE } from '../../src/stack/sockets.ts';
 import { settleAccounts } from './ledger.ts';
 import { simulate } from './simulation.ts';
-import type { Simulation, SimulationOptions } from './simulation.ts';
+import type { Simulation } from './simulation.ts';
 import { acceptAll, connectTo, listenOn, Stream } from './traffic.ts';
+import { rest, transfer } from './transfer.ts';
 
 const seed = Number(process.env.SEED ?? Date.now() & 0x7fffffff);
 console.log(`seed ${seed}`);
 
 const MB = 1_000_000;
-
-/** Streams between host 0 (client) and host 1 (server), `bytes` each way on each of `connections`. */
-function transfer(
-  o: Omit<SimulationOptions, 'seed'>,
-  bytes: number,
-  connections = 1,
-  maxMs = 3_600_000,
-): { net: Simulation; seconds: number; ends: Stream[] } {
-  const net = simulate({ seed, ...o });
-  const ends: Stream[] = [];
-  const server = net.host(1);
-  const client = net.host(0);
-  const listeners = server.workers.map((w) => listenOn(w.sockets, 7));
-  const byWorker = [client, server].map((h) => h.workers.map((): Stream[] => []));
-  server.app = (w, i) => {
-    let moved = acceptAll(w.sockets, listeners[i]!, (s) => {
-      const e = new Stream(w.sockets, s, bytes, bytes);
-      byWorker[1]![i]!.push(e);
-      ends.push(e);
-    });
-    for (const e of byWorker[1]![i]!) if (e.turn()) moved = true;
-    return moved;
-  };
-  client.app = (_, i) => {
-    let moved = false;
-    for (const e of byWorker[0]![i]!) if (e.turn()) moved = true;
-    return moved;
-  };
-  for (let k = 0; k < connections; k++) {
-    const i = k % client.workers.length;
-    const w = client.workers[i]!;
-    const e = new Stream(w.sockets, connectTo(w.sockets, server.address, 7), bytes, bytes);
-    byWorker[0]![i]!.push(e);
-    ends.push(e);
-  }
-  net.runUntil(() => ends.length === 2 * connections && ends.every((e) => e.done), maxMs);
-  const seconds = net.ms / 1000;
-  for (const e of ends) {
-    assert.is(e.error, 0, `a stream ended with errno ${e.error}: ${net.describe()}`);
-    assert.is(e.wrong, 0, `wrong bytes: ${net.describe()}`);
-    assert.is(e.received, bytes);
-  }
-  server.workers.forEach((w, i) => {
-    w.sockets.close(listeners[i]!);
-  });
-  rest(net);
-  return { net, seconds, ends };
-}
-
-/** Until every connection is gone and nothing is under way. */
-function rest(net: Simulation): void {
-  net.runUntil(() => net.hosts.every((h) => h.workers.every((w) => w.sockets.inUse() === 0)), 600_000);
-  net.run(200);
-}
 
 function said(name: string, net: Simulation, bytes: number, seconds: number): void {
   const sum = (c: number): number => net.hosts.reduce((n, h) => n + h.workers.reduce((m, w) => m + w.counters.v[c]!, 0), 0);
@@ -84,7 +31,7 @@ const BAD: Impairment = { reorder: 0.02, reorderGap: 3, duplicate: 0.01, delayUs
 for (const trains of [true, false]) {
   for (const loss of [0, 0.01, 0.1]) {
     test(`10 MB each way intact at ${loss * 100} % loss with reordering and duplication, ${trains ? 'trains' : 'single segments'}`, () => {
-      const { net, seconds } = transfer({ trains, impair: { ...BAD, loss } }, 10 * MB);
+      const { net, seconds } = transfer({ seed, trains, impair: { ...BAD, loss } }, 10 * MB);
       said(`loss ${loss} ${trains ? 'trains' : 'singles'}`, net, 20 * MB, seconds);
       if (loss > 0) assert.ok(net.host(0).counters.v[C_DROP + DROP_IMPAIRMENT]! > 0);
       settleAccounts(net);
@@ -93,20 +40,20 @@ for (const trains of [true, false]) {
 }
 
 test('a clean link: 10 MB each way without one retransmission', () => {
-  const { net, seconds } = transfer({}, 10 * MB);
+  const { net, seconds } = transfer({ seed }, 10 * MB);
   said('clean', net, 20 * MB, seconds);
   for (const h of net.hosts) for (const w of h.workers) assert.is(w.counters.v[C_TCP_RETRANS_SEGS], 0);
   settleAccounts(net);
 });
 
 test('single segments and software checksums: 2 MB each way at 1 % loss', () => {
-  const { net, seconds } = transfer({ trains: false, checksum: false, impair: { ...BAD, loss: 0.01 } }, 2 * MB);
+  const { net, seconds } = transfer({ seed, trains: false, checksum: false, impair: { ...BAD, loss: 0.01 } }, 2 * MB);
   said('no offload', net, 4 * MB, seconds);
   settleAccounts(net);
 });
 
 test('1 % of frames corrupted: 2 MB each way intact, bad checksums counted', () => {
-  const { net } = transfer({ trains: false, impair: { corrupt: 0.01, delayUs: 200 } }, 2 * MB);
+  const { net } = transfer({ seed, trains: false, impair: { corrupt: 0.01, delayUs: 200 } }, 2 * MB);
   let bad = 0;
   for (const h of net.hosts) {
     for (const v of [h.counters.v, ...h.workers.map((w) => w.counters.v)])
@@ -120,23 +67,26 @@ test('1 % of frames corrupted: 2 MB each way intact, bad checksums counted', () 
 });
 
 test('two workers a host, 24 connections, loss: each flow on its worker, all intact', () => {
-  const { net } = transfer({ workers: 2, impair: { ...BAD, loss: 0.01 } }, 200_000, 24);
+  const { net } = transfer({ seed, workers: 2, impair: { ...BAD, loss: 0.01 } }, 200_000, 24);
   for (const h of net.hosts) for (const w of h.workers) assert.ok(w.counters.v[C_RX_PACKETS]! > 0, 'a worker without traffic');
   settleAccounts(net);
 });
 
 test('hardly any frames: credit runs out all the time, nothing is lost or stuck', () => {
-  const { net } = transfer({ framesPerPort: 160, impair: { ...BAD, loss: 0.005 } }, MB, 4);
+  const { net } = transfer({ seed, framesPerPort: 160, impair: { ...BAD, loss: 0.005 } }, MB, 4);
   settleAccounts(net);
 });
 
 test('two workers and hardly any frames: credit is shared, neither starves', () => {
-  const { net } = transfer({ workers: 2, framesPerPort: 256, impair: { delayUs: 100 } }, MB, 8);
+  const { net } = transfer({ seed, workers: 2, framesPerPort: 256, impair: { delayUs: 100 } }, MB, 8);
   settleAccounts(net);
 });
 
 test('a 20 Mbit/s bottleneck with a 64 KiB queue: at least two thirds of it used, both ways', () => {
-  const { net, seconds } = transfer({ impair: { rateBps: 20e6, queueBytes: 65536, delayUs: 2000 }, stack: { trainLinksMax: 8 } }, 20 * MB);
+  const { net, seconds } = transfer(
+    { seed, impair: { rateBps: 20e6, queueBytes: 65536, delayUs: 2000 }, stack: { trainLinksMax: 8 } },
+    20 * MB,
+  );
   const rate = (20 * MB * 8) / seconds / 1e6;
   console.log(`  bottleneck: ${rate.toFixed(1)} of 20 Mbit/s each way`);
   assert.ok(rate > 13.3, `${rate} Mbit/s`);
@@ -235,7 +185,7 @@ test('a host that is not there: EHOSTUNREACH, nothing left behind', () => {
 
 test('the same seed is the same run, to the packet and the microsecond', () => {
   const trace = (): unknown[] => {
-    const { net } = transfer({ impair: { ...BAD, loss: 0.02, corrupt: 0.002 } }, 500_000);
+    const { net } = transfer({ seed, impair: { ...BAD, loss: 0.02, corrupt: 0.002 } }, 500_000);
     return [
       net.us,
       net.rounds,
