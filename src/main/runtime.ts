@@ -285,6 +285,9 @@ function buildPlan(o: RuntimeOptions): { plan: RuntimePlan; nativeIds: number[] 
   const { block: control, id: controlId } = controlBlock(cp.bytes, o.controlPath, nativeIds);
   formatControl(control, cp);
   Steering.format(control, cp.steeringAt, o.workers, o.steering === 'modulo' ? STEER_MODULO : STEER_RETA);
+  // Before any thread runs: a worker may ask for its address before the dispatcher, who owns it from then on, is up.
+  const { address, prefix, gateway, mtu } = o.host;
+  new HostPublisher(control, cp.hostAt).setHost({ address, prefix, gateway, mtu, macHi: att.macHi, macLo: att.macLo, key: 0 });
   const pool = new FrameTable(att.table, att.memory).frames;
   const ringsPlan = planPortRings(o.workers, pool, o.rings);
   const arenas = Array.from({ length: o.workers }, () => createArena(arenaBytes(o.stack)));
