@@ -22,6 +22,11 @@ export function arenaBytes(config: StackConfig): number {
     TCB_COLUMNS * columnStride(config.maxConnections) +
     ChunkPool.words(config.chunks, config.chunkBytes) +
     2 * flowSlots(config.maxConnections) +
-    WHEEL_WORDS + PORT_TABLE_WORDS + MOVES_WORDS + USER_COPY_WORDS + pullWords(config) + transmitWords(config);
+    WHEEL_WORDS +
+    PORT_TABLE_WORDS +
+    MOVES_WORDS +
+    USER_COPY_WORDS +
+    pullWords(config) +
+    transmitWords(config);
   return (words + (BLOCKS + 1) * 32) * 4;
 }

@@ -11,8 +11,25 @@ import { C_DROP, C_RX_BURSTS, C_RX_BYTES, C_RX_DELIVERED, C_RX_PACKETS, C_TRAINS
 import { DROP_BAD_DESCRIPTOR, DROP_FRAGMENT, DROP_NO_LISTENER, DROP_NONE, DROP_UNKNOWN_PROTOCOL } from '../rings/drops.ts';
 import { frameValid } from '../rings/frameTable.ts';
 import {
-  D_DATA, D_FLAGS_GSO, D_FRAME, D_HASH, D_REGION_GEN, D_SEGS_VLAN, D_TOTAL, DESC_WORDS, F_BAD, F_CSUM_OK, F_FRAGMENT, F_ICMP, F_IPCSUM_OK, F_PARSED,
-  F_TCP, F_TRAIN, F_UDP, OWNER_WORKER, TRAIN_LINKS_MAX,
+  D_DATA,
+  D_FLAGS_GSO,
+  D_FRAME,
+  D_HASH,
+  D_REGION_GEN,
+  D_SEGS_VLAN,
+  D_TOTAL,
+  DESC_WORDS,
+  F_BAD,
+  F_CSUM_OK,
+  F_FRAGMENT,
+  F_ICMP,
+  F_IPCSUM_OK,
+  F_PARSED,
+  F_TCP,
+  F_TRAIN,
+  F_UDP,
+  OWNER_WORKER,
+  TRAIN_LINKS_MAX,
 } from '../rings/layout.ts';
 import type { RingConsumer } from '../rings/spsc.ts';
 import type { StackEnv } from './env.ts';

@@ -9,8 +9,22 @@
 import { C_DROP, C_TRAINS_TX, C_TX_BURSTS, C_TX_BYTES, C_TX_BYTES_COPIED, C_TX_PACKETS } from '../rings/counters.ts';
 import { NB_FAILED, NB_REACHABLE } from '../rings/hostState.ts';
 import {
-  D_DATA, D_FLAGS_GSO, D_FRAME, D_HASH, D_OFFSETS, D_REGION_GEN, D_SEGS_VLAN, D_TOTAL, DESC_WORDS, F_BAD, F_PARSED, F_TRAIN, F_TX,
-  GENERATION_MASK, OWNER_RING, TRAIN_LINKS_MAX,
+  D_DATA,
+  D_FLAGS_GSO,
+  D_FRAME,
+  D_HASH,
+  D_OFFSETS,
+  D_REGION_GEN,
+  D_SEGS_VLAN,
+  D_TOTAL,
+  DESC_WORDS,
+  F_BAD,
+  F_PARSED,
+  F_TRAIN,
+  F_TX,
+  GENERATION_MASK,
+  OWNER_RING,
+  TRAIN_LINKS_MAX,
 } from '../rings/layout.ts';
 import { ETHERTYPE_IPV4, LEN_ETHERNET, setEthernet } from '../wire/ethernet.ts';
 import { LEN_IPV4, setIpv4 } from '../wire/ipv4.ts';
@@ -222,7 +236,16 @@ export class Transmit implements Ipv4Out {
     const f = this.take();
     const known = state === NB_REACHABLE;
     port.frames.next[f] = -1;
-    this.l4 = this.header(f, host.address(), dst, protocol, lengthBytes, known ? this.neighbor.macHi : 0, known ? this.neighbor.macLo : 0, 1);
+    this.l4 = this.header(
+      f,
+      host.address(),
+      dst,
+      protocol,
+      lengthBytes,
+      known ? this.neighbor.macHi : 0,
+      known ? this.neighbor.macLo : 0,
+      1,
+    );
     this.startedHop = hop;
     this.startedBytes = LEN_L4_AT + lengthBytes;
     this.startedResolved = known;

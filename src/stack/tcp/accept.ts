@@ -18,7 +18,18 @@ const MSS_DEFAULT = 536;
 
 export interface AcceptQueues {
   /** A SYN for listener `l`. Returns a drop reason, 0 when a connection was made. `issFloor` (with `floored`) is the least ISN allowed. */
-  syn(l: number, localIp: number, remoteIp: number, ports: number, hash: number, seq: number, wnd: number, o: TcpOptions, floored: boolean, issFloor: number): number;
+  syn(
+    l: number,
+    localIp: number,
+    remoteIp: number,
+    ports: number,
+    hash: number,
+    seq: number,
+    wnd: number,
+    o: TcpOptions,
+    floored: boolean,
+    issFloor: number,
+  ): number;
   /** A half-open connection is established. */
   established(c: number): void;
   take(l: number): number;
@@ -38,7 +49,15 @@ export function createAcceptQueues(m: Machine, reset: Reset): AcceptQueues {
   const { config, counted, clock } = m;
 
   function syn(
-    l: number, localIp: number, remoteIp: number, ports: number, hash: number, seq: number, wnd: number, o: TcpOptions, floored: boolean,
+    l: number,
+    localIp: number,
+    remoteIp: number,
+    ports: number,
+    hash: number,
+    seq: number,
+    wnd: number,
+    o: TcpOptions,
+    floored: boolean,
     issFloor: number,
   ): number {
     if (m.draining) return DROP_CLOSING;

@@ -5,8 +5,26 @@
 import { C_TCP_BYTES_OUT } from '../../rings/counters.ts';
 import { STEER_TCP } from '../../rings/steering.ts';
 import {
-  EADDRINUSE, EADDRNOTAVAIL, EAGAIN, EALREADY, EBADF, ECONNABORTED, EINPROGRESS, EINVAL, EISCONN, ENETUNREACH, ENOTCONN, EOPNOTSUPP, EPIPE, EPOLLHUP, EPOLLIN,
-  EPOLLOUT, EPOLLRDHUP, SHUT_RD, SHUT_RDWR, SHUT_WR,
+  EADDRINUSE,
+  EADDRNOTAVAIL,
+  EAGAIN,
+  EALREADY,
+  EBADF,
+  ECONNABORTED,
+  EINPROGRESS,
+  EINVAL,
+  EISCONN,
+  ENETUNREACH,
+  ENOTCONN,
+  EOPNOTSUPP,
+  EPIPE,
+  EPOLLHUP,
+  EPOLLIN,
+  EPOLLOUT,
+  EPOLLRDHUP,
+  SHUT_RD,
+  SHUT_RDWR,
+  SHUT_WR,
 } from '../sockets.ts';
 import type { ReadyList, Sockets } from '../sockets.ts';
 import type { AcceptQueues } from './accept.ts';
@@ -17,7 +35,19 @@ import type { Output } from './output.ts';
 import type { ReceiveBuffer } from './receiveBuffer.ts';
 import type { Reset } from './reset.ts';
 import type { SendBuffer } from './sendBuffer.ts';
-import { CAN_SEND, CLOSE_WAIT, CLOSED, ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, LAST_ACK, LISTEN, SYN_RCVD, SYN_SENT, TIME_WAIT } from './states.ts';
+import {
+  CAN_SEND,
+  CLOSE_WAIT,
+  CLOSED,
+  ESTABLISHED,
+  FIN_WAIT_1,
+  FIN_WAIT_2,
+  LAST_ACK,
+  LISTEN,
+  SYN_RCVD,
+  SYN_SENT,
+  TIME_WAIT,
+} from './states.ts';
 import { T_BOUND, T_CLAIMED, T_DEAD, T_EOF, T_FIN, T_FULL, T_NODELAY, T_OPEN, T_RDSHUT, T_USED } from './tcb.ts';
 
 /** Local ports of connections that did not bind: Linux's range. */

@@ -3,9 +3,7 @@
  * whole: `enter` a state, ask for output, tell the application, arm a timer, fail, free.
  */
 import type { Counters } from '../../rings/counters.ts';
-import {
-  C_TCP_ATTEMPT_FAILS, C_TCP_CHALLENGE_ACKS, C_TCP_CURR_ESTAB, C_TCP_ESTAB_RESETS,
-} from '../../rings/counters.ts';
+import { C_TCP_ATTEMPT_FAILS, C_TCP_CHALLENGE_ACKS, C_TCP_CURR_ESTAB, C_TCP_ESTAB_RESETS } from '../../rings/counters.ts';
 import { STEER_TCP } from '../../rings/steering.ts';
 import { ChunkPool } from '../chunkPool.ts';
 import type { StackConfig, StackEnv } from '../env.ts';
@@ -18,7 +16,20 @@ import type { Transmit } from '../transmit.ts';
 import { IsnGenerator } from './isn.ts';
 import { CLOSED, EDGES, ESTABLISHED, CLOSE_WAIT, GONE, STATE_NAME, SYN_RCVD, SYN_SENT, TIME_WAIT } from './states.ts';
 import {
-  ON_OUTPUT, ON_PARKED, ON_STARVED, T_BOUND, T_CLAIMED, T_DEAD, T_FRAMES, T_HALF_OPEN, T_HASHED, T_OPEN, T_QUEUED, T_TS, T_USED, Tcb,
+  ON_OUTPUT,
+  ON_PARKED,
+  ON_STARVED,
+  T_BOUND,
+  T_CLAIMED,
+  T_DEAD,
+  T_FRAMES,
+  T_HALF_OPEN,
+  T_HASHED,
+  T_OPEN,
+  T_QUEUED,
+  T_TS,
+  T_USED,
+  Tcb,
 } from './tcb.ts';
 import { Wheel } from './wheel.ts';
 

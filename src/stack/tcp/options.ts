@@ -66,7 +66,16 @@ export class TcpOptions {
 }
 
 /** Writes the options of a SYN at `at`; returns their length, a multiple of 4. `scale` -1: none. */
-export function putSynOptions(v: DataView, at: number, mss: number, scale: number, sack: boolean, stamps: boolean, tsVal: number, tsEcr: number): number {
+export function putSynOptions(
+  v: DataView,
+  at: number,
+  mss: number,
+  scale: number,
+  sack: boolean,
+  stamps: boolean,
+  tsVal: number,
+  tsEcr: number,
+): number {
   let o = at;
   v.setInt32(o, (OPT_MSS << 24) | (4 << 16) | mss);
   o += 4;

@@ -124,7 +124,12 @@ test('chunk pool: reserve keeps chunks for in-order data, spare ones stop at an 
 });
 
 test('the arena plan is enough, and not twice too much', () => {
-  for (const o of [{}, { maxConnections: 16384, chunks: 8192, rcvbuf: 262144, sndbuf: 262144 }, { maxConnections: 1, chunks: 8, burst: 1 }, { burst: 64 }]) {
+  for (const o of [
+    {},
+    { maxConnections: 16384, chunks: 8192, rcvbuf: 262144, sndbuf: 262144 },
+    { maxConnections: 1, chunks: 8, burst: 1 },
+    { burst: 64 },
+  ]) {
     const t = new Trace({ config: o });
     t.end();
     const bytes = arenaBytes({ ...CONFIG, ...o });
@@ -175,63 +180,69 @@ test('RFC 5681 and 6582: the worked example', () => {
   assert.is(c.initialWindow(9000), 18000);
 });
 
-test('ready list: routed sockets are listed once, edges and levels, a freed one is reaped by its consumer', trace({}, (t) => {
-  const r = t.sockets.ready;
-  const a = t.accepted();
-  const q = r.openConsumer();
-  assert.is(q, 1);
-  r.route(a, q);
-  assert.is(r.first(q), a);
-  assert.is(r.levels(a), EPOLLOUT);
-  r.unlink(q, a, -1);
-  assert.is(r.first(q), -1);
-  r.takeEdges(a);
-  t.recv(ACK, { seq: 1, ack: 1, len: 5 });
-  t.recv(ACK, { seq: 6, ack: 1, len: 5 });
-  assert.is(r.first(q), a);
-  assert.is(r.after(a), -1);
-  assert.is(r.takeEdges(a), EPOLLIN);
-  assert.is(r.takeEdges(a), 0);
-  assert.is(r.levels(a), EPOLLIN | EPOLLOUT);
-  t.sockets.abort(a);
-  assert.is(r.levels(a), 0);
-  assert.is(r.first(q), a);
-  // Still listed: its id is not given out again until the consumer takes it off.
-  const b = t.sockets.open();
-  assert.is.not(b, a);
-  r.unlink(q, a, -1);
-  const c = t.sockets.open();
-  assert.is(c, a);
-  r.closeConsumer(q);
-  assert.is(r.openConsumer(), 1);
-  for (const s of [b, c]) t.sockets.close(s);
-}));
+test(
+  'ready list: routed sockets are listed once, edges and levels, a freed one is reaped by its consumer',
+  trace({}, (t) => {
+    const r = t.sockets.ready;
+    const a = t.accepted();
+    const q = r.openConsumer();
+    assert.is(q, 1);
+    r.route(a, q);
+    assert.is(r.first(q), a);
+    assert.is(r.levels(a), EPOLLOUT);
+    r.unlink(q, a, -1);
+    assert.is(r.first(q), -1);
+    r.takeEdges(a);
+    t.recv(ACK, { seq: 1, ack: 1, len: 5 });
+    t.recv(ACK, { seq: 6, ack: 1, len: 5 });
+    assert.is(r.first(q), a);
+    assert.is(r.after(a), -1);
+    assert.is(r.takeEdges(a), EPOLLIN);
+    assert.is(r.takeEdges(a), 0);
+    assert.is(r.levels(a), EPOLLIN | EPOLLOUT);
+    t.sockets.abort(a);
+    assert.is(r.levels(a), 0);
+    assert.is(r.first(q), a);
+    // Still listed: its id is not given out again until the consumer takes it off.
+    const b = t.sockets.open();
+    assert.is.not(b, a);
+    r.unlink(q, a, -1);
+    const c = t.sockets.open();
+    assert.is(c, a);
+    r.closeConsumer(q);
+    assert.is(r.openConsumer(), 1);
+    for (const s of [b, c]) t.sockets.close(s);
+  }),
+);
 
-test('ready list: order, unlinking in the middle, moving to another consumer', trace({}, (t) => {
-  const r = t.sockets.ready;
-  t.listen();
-  const q = r.openConsumer();
-  const p = r.openConsumer();
-  const s = [1, 2, 3].map((i) => {
-    t.recv(SYN, { port: 1000 + i });
-    t.sends(SYN | ACK);
-    t.recv(ACK, { seq: 1, ack: 1, port: 1000 + i });
-    const c = t.sockets.accept(t.listener);
-    r.route(c, q);
-    return c;
-  });
-  const list = (consumer: number): number[] => {
-    const out = [];
-    for (let c = r.first(consumer); c >= 0; c = r.after(c)) out.push(c);
-    return out;
-  };
-  assert.equal(list(q), s);
-  r.unlink(q, s[1]!, s[0]!);
-  assert.equal(list(q), [s[0], s[2]]);
-  r.route(s[2]!, p);
-  assert.equal(list(q), [s[0]]);
-  assert.equal(list(p), [s[2]]);
-  assert.is(r.consumerOf(s[2]!), p);
-}));
+test(
+  'ready list: order, unlinking in the middle, moving to another consumer',
+  trace({}, (t) => {
+    const r = t.sockets.ready;
+    t.listen();
+    const q = r.openConsumer();
+    const p = r.openConsumer();
+    const s = [1, 2, 3].map((i) => {
+      t.recv(SYN, { port: 1000 + i });
+      t.sends(SYN | ACK);
+      t.recv(ACK, { seq: 1, ack: 1, port: 1000 + i });
+      const c = t.sockets.accept(t.listener);
+      r.route(c, q);
+      return c;
+    });
+    const list = (consumer: number): number[] => {
+      const out = [];
+      for (let c = r.first(consumer); c >= 0; c = r.after(c)) out.push(c);
+      return out;
+    };
+    assert.equal(list(q), s);
+    r.unlink(q, s[1]!, s[0]!);
+    assert.equal(list(q), [s[0], s[2]]);
+    r.route(s[2]!, p);
+    assert.equal(list(q), [s[0]]);
+    assert.equal(list(p), [s[2]]);
+    assert.is(r.consumerOf(s[2]!), p);
+  }),
+);
 
 test.run();

@@ -22,24 +22,39 @@ type Op =
   | { kind: 'call'; what: 'close' | 'abort' | 'shutdown' | 'connect' | 'accept' };
 
 const op: fc.Arbitrary<Op> = fc.oneof(
-  { weight: 4, arbitrary: fc.record({
-    kind: fc.constant('segment' as const),
-    flags: fc.integer({ min: 0, max: 63 }),
-    seq: fc.oneof(fc.integer({ min: -3, max: 6000 }), fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 })),
-    ack: fc.oneof(fc.integer({ min: -3, max: 6000 }), fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 })),
-    len: fc.oneof(fc.constant(0), fc.integer({ min: 0, max: 1400 })),
-    win: fc.oneof(fc.constant(65535), fc.constant(0), fc.integer({ min: 0, max: 65535 })),
-    port: fc.constantFrom(40000, 40000, 40001),
-    ts: fc.integer({ min: 0, max: 3000 }),
-  }) },
-  { weight: 6, arbitrary: fc.record({
-    kind: fc.constant('good' as const), len: fc.integer({ min: 0, max: 1400 }), fin: fc.constantFrom(false, false, false, true),
-    ack: fc.boolean(), skip: fc.constantFrom(0, 0, 0, -50, 700, 1400),
-  }) },
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      kind: fc.constant('segment' as const),
+      flags: fc.integer({ min: 0, max: 63 }),
+      seq: fc.oneof(fc.integer({ min: -3, max: 6000 }), fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 })),
+      ack: fc.oneof(fc.integer({ min: -3, max: 6000 }), fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 })),
+      len: fc.oneof(fc.constant(0), fc.integer({ min: 0, max: 1400 })),
+      win: fc.oneof(fc.constant(65535), fc.constant(0), fc.integer({ min: 0, max: 65535 })),
+      port: fc.constantFrom(40000, 40000, 40001),
+      ts: fc.integer({ min: 0, max: 3000 }),
+    }),
+  },
+  {
+    weight: 6,
+    arbitrary: fc.record({
+      kind: fc.constant('good' as const),
+      len: fc.integer({ min: 0, max: 1400 }),
+      fin: fc.constantFrom(false, false, false, true),
+      ack: fc.boolean(),
+      skip: fc.constantFrom(0, 0, 0, -50, 700, 1400),
+    }),
+  },
   { weight: 3, arbitrary: fc.record({ kind: fc.constant('write' as const), len: fc.integer({ min: 1, max: 9000 }) }) },
   { weight: 3, arbitrary: fc.record({ kind: fc.constant('read' as const), len: fc.integer({ min: 1, max: 9000 }) }) },
   { weight: 2, arbitrary: fc.record({ kind: fc.constant('pass' as const), ms: fc.constantFrom(1, 50, 300, 5000, 70000) }) },
-  { weight: 1, arbitrary: fc.record({ kind: fc.constant('call' as const), what: fc.constantFrom('close' as const, 'abort' as const, 'shutdown' as const, 'connect' as const, 'accept' as const) }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      kind: fc.constant('call' as const),
+      what: fc.constantFrom('close' as const, 'abort' as const, 'shutdown' as const, 'connect' as const, 'accept' as const),
+    }),
+  },
 );
 
 /** What the peer has seen of us: the largest ack and the largest right edge. */
@@ -115,43 +130,52 @@ function run(ops: Op[], timestamps: boolean): unknown[] {
 }
 
 test('any segment in any state: nothing throws, the invariants hold, everything comes home', () => {
-  fc.assert(fc.property(fc.array(op, { minLength: 1, maxLength: 60 }), fc.boolean(), (ops, ts) => {
-    run(ops, ts);
-  }), { seed, numRuns: 300 });
+  fc.assert(
+    fc.property(fc.array(op, { minLength: 1, maxLength: 60 }), fc.boolean(), (ops, ts) => {
+      run(ops, ts);
+    }),
+    { seed, numRuns: 300 },
+  );
 });
 
 test('header prediction equals the book', () => {
-  fc.assert(fc.property(fc.array(op, { minLength: 1, maxLength: 60 }), fc.boolean(), (ops, ts) => {
-    setPrediction(true);
-    const a = run(ops, ts);
-    setPrediction(false);
-    const b = run(ops, ts);
-    setPrediction(true);
-    assert.equal(b, a);
-  }), { seed, numRuns: 150 });
+  fc.assert(
+    fc.property(fc.array(op, { minLength: 1, maxLength: 60 }), fc.boolean(), (ops, ts) => {
+      setPrediction(true);
+      const a = run(ops, ts);
+      setPrediction(false);
+      const b = run(ops, ts);
+      setPrediction(true);
+      assert.equal(b, a);
+    }),
+    { seed, numRuns: 150 },
+  );
 });
 
 test('any split, order and overlap of a stream reassembles to the stream', () => {
   const piece = fc.record({ at: fc.integer({ min: 0, max: 7000 }), len: fc.integer({ min: 1, max: 1400 }) });
-  fc.assert(fc.property(fc.array(piece, { maxLength: 40 }), fc.integer({ min: 1, max: 6 }), (pieces, group) => {
-    const t = new Trace({ config: { rcvbuf: 16384, chunkBytes: 512 } });
-    const s = t.accepted();
-    let got = Buffer.alloc(0);
-    t.app = () => {
-      if (t.sockets.readable(s) > 0) got = Buffer.concat([got, t.read(s, 1 + ((got.length * 7) % 3000))]);
-    };
-    let n = 0;
-    const all = [...pieces, ...Array.from({ length: 6 }, (_, i) => ({ at: i * 1400, len: 1400 }))];
-    for (const p of all) {
-      t.queue(ACK, { seq: 1 + p.at, ack: 1, len: p.len });
-      if (++n % group === 0) t.breath();
-    }
-    for (let i = 0; i < 20; i++) t.breath();
-    const end = Math.max(...all.map((p) => p.at + p.len));
-    assert.is(got.length, end);
-    for (let i = 0; i < end; i++) if (got[i] !== (((i * 7) ^ (i >> 8)) & 255)) assert.unreachable(`byte ${i} is wrong`);
-    t.end();
-  }), { seed, numRuns: 150 });
+  fc.assert(
+    fc.property(fc.array(piece, { maxLength: 40 }), fc.integer({ min: 1, max: 6 }), (pieces, group) => {
+      const t = new Trace({ config: { rcvbuf: 16384, chunkBytes: 512 } });
+      const s = t.accepted();
+      let got = Buffer.alloc(0);
+      t.app = () => {
+        if (t.sockets.readable(s) > 0) got = Buffer.concat([got, t.read(s, 1 + ((got.length * 7) % 3000))]);
+      };
+      let n = 0;
+      const all = [...pieces, ...Array.from({ length: 6 }, (_, i) => ({ at: i * 1400, len: 1400 }))];
+      for (const p of all) {
+        t.queue(ACK, { seq: 1 + p.at, ack: 1, len: p.len });
+        if (++n % group === 0) t.breath();
+      }
+      for (let i = 0; i < 20; i++) t.breath();
+      const end = Math.max(...all.map((p) => p.at + p.len));
+      assert.is(got.length, end);
+      for (let i = 0; i < end; i++) if (got[i] !== (((i * 7) ^ (i >> 8)) & 255)) assert.unreachable(`byte ${i} is wrong`);
+      t.end();
+    }),
+    { seed, numRuns: 150 },
+  );
 });
 
 test.run();

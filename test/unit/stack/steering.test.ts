@@ -42,27 +42,33 @@ test('a bound port that does not come home is claimed, and given up with the soc
   t.end();
 });
 
-test('listen publishes the port in the steering table, close takes it back', trace({}, (t) => {
-  t.listen();
-  assert.ok(t.steering.serves(STEER_TCP, 80, 0));
-  const s = t.sockets.open();
-  assert.is(t.sockets.bind(s, 0, 80), -EADDRINUSE);
-  assert.is(t.sockets.bind(s, 0x01020304, 81), -EADDRNOTAVAIL);
-  assert.is(t.sockets.bind(s, 0, 70000), -EINVAL);
-  t.sockets.close(t.listener);
-  assert.not(t.steering.served(STEER_TCP, 80));
-  assert.is(t.sockets.bind(s, 0, 80), 0);
-  assert.is(t.sockets.listen(s, 1), 0);
-}));
+test(
+  'listen publishes the port in the steering table, close takes it back',
+  trace({}, (t) => {
+    t.listen();
+    assert.ok(t.steering.serves(STEER_TCP, 80, 0));
+    const s = t.sockets.open();
+    assert.is(t.sockets.bind(s, 0, 80), -EADDRINUSE);
+    assert.is(t.sockets.bind(s, 0x01020304, 81), -EADDRNOTAVAIL);
+    assert.is(t.sockets.bind(s, 0, 70000), -EINVAL);
+    t.sockets.close(t.listener);
+    assert.not(t.steering.served(STEER_TCP, 80));
+    assert.is(t.sockets.bind(s, 0, 80), 0);
+    assert.is(t.sockets.listen(s, 1), 0);
+  }),
+);
 
-test('connect refuses what it must', trace({}, (t) => {
-  const s = t.sockets.open();
-  assert.is(t.sockets.connect(s, 0x01020304, 80), -ENETUNREACH);
-  assert.is(t.sockets.connect(s, OURS, 80), -ENETUNREACH);
-  assert.is(t.sockets.connect(s, 0xe0000001 | 0, 80), -ENETUNREACH);
-  const c = t.accepted();
-  assert.is(t.sockets.connect(c, PEER, 80), -EISCONN);
-}));
+test(
+  'connect refuses what it must',
+  trace({}, (t) => {
+    const s = t.sockets.open();
+    assert.is(t.sockets.connect(s, 0x01020304, 80), -ENETUNREACH);
+    assert.is(t.sockets.connect(s, OURS, 80), -ENETUNREACH);
+    assert.is(t.sockets.connect(s, 0xe0000001 | 0, 80), -ENETUNREACH);
+    const c = t.accepted();
+    assert.is(t.sockets.connect(c, PEER, 80), -EISCONN);
+  }),
+);
 
 test('a segment of a flow that lived with another worker is redirected once, its SYN is not', () => {
   const t = new Trace({ workers: 2 });
@@ -89,30 +95,39 @@ test('a segment of a flow that lived with another worker is redirected once, its
   t.end();
 });
 
-test('descriptors that cannot be believed are dropped without touching what is not theirs', trace({}, (t) => {
-  for (const spoil of [
-    (d: Int32Array) => { d[D_FRAME] = -1; },
-    (d: Int32Array) => { d[D_FRAME] = 100_000; },
-    (d: Int32Array) => { d[D_REGION_GEN]! ^= 1; },
-  ]) {
+test(
+  'descriptors that cannot be believed are dropped without touching what is not theirs',
+  trace({}, (t) => {
+    for (const spoil of [
+      (d: Int32Array) => {
+        d[D_FRAME] = -1;
+      },
+      (d: Int32Array) => {
+        d[D_FRAME] = 100_000;
+      },
+      (d: Int32Array) => {
+        d[D_REGION_GEN]! ^= 1;
+      },
+    ]) {
+      const d = t.build(SYN, {});
+      const f = d[D_FRAME]!;
+      t.frames.owner[f] = OWNER_RING;
+      spoil(d);
+      const s = t.broker.rx.slot(0);
+      t.broker.rx.room(1);
+      t.broker.rx.words.set(d, s);
+      t.broker.rx.put(1);
+      t.broker.flush();
+      t.breath().silent();
+      assert.is(t.frames.owner[f], OWNER_RING);
+      t.home(f);
+    }
     const d = t.build(SYN, {});
-    const f = d[D_FRAME]!;
-    t.frames.owner[f] = OWNER_RING;
-    spoil(d);
-    const s = t.broker.rx.slot(0);
-    t.broker.rx.room(1);
-    t.broker.rx.words.set(d, s);
-    t.broker.rx.put(1);
-    t.broker.flush();
+    d[D_DATA] = (2000 << 16) | 400;
+    t.put(d);
     t.breath().silent();
-    assert.is(t.frames.owner[f], OWNER_RING);
-    t.home(f);
-  }
-  const d = t.build(SYN, {});
-  d[D_DATA] = (2000 << 16) | 400;
-  t.put(d);
-  t.breath().silent();
-  assert.is(t.drop(DROP_BAD_DESCRIPTOR), 4);
-}));
+    assert.is(t.drop(DROP_BAD_DESCRIPTOR), 4);
+  }),
+);
 
 test.run();

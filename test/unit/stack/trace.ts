@@ -12,7 +12,20 @@ import { formatControl, planControl, ThreadRecord } from '../../../src/rings/con
 import { C_DROP, C_RX_DELIVERED, C_RX_PACKETS, Counters, dropsByName, dropsTotal } from '../../../src/rings/counters.ts';
 import { auditFrames, createFrameTable, FrameTable } from '../../../src/rings/frameTable.ts';
 import { HostPublisher, HostView, NB_REACHABLE } from '../../../src/rings/hostState.ts';
-import { D_DATA, D_FLAGS_GSO, D_FRAME, D_REGION_GEN, D_SEGS_VLAN, D_TOTAL, DESC_WORDS, F_TRAIN, HEADROOM, OWNER_BROKER, OWNER_FREE, OWNER_RING } from '../../../src/rings/layout.ts';
+import {
+  D_DATA,
+  D_FLAGS_GSO,
+  D_FRAME,
+  D_REGION_GEN,
+  D_SEGS_VLAN,
+  D_TOTAL,
+  DESC_WORDS,
+  F_TRAIN,
+  HEADROOM,
+  OWNER_BROKER,
+  OWNER_FREE,
+  OWNER_RING,
+} from '../../../src/rings/layout.ts';
 import { BrokerPort, createPortRings, planPortRings, WorkerPort } from '../../../src/rings/portRings.ts';
 import { STEER_RETA, Steering } from '../../../src/rings/steering.ts';
 import { arenaBytes } from '../../../src/stack/arenaPlan.ts';
@@ -34,9 +47,26 @@ export const PEER_PORT = 40000;
 export const PEER_ISS = 0x7fff_fff0 | 0;
 
 export const CONFIG: StackConfig = {
-  maxConnections: 64, rcvbuf: 65536, sndbuf: 65536, chunkBytes: 2048, chunks: 512, burst: 16, mss: 1460, timeWaitMs: 60000,
-  rtoMinMs: 200, rtoInitialMs: 1000, rtoMaxMs: 60000, delayedAckMs: 40, synRetries: 5, retries: 8, finWait2Ms: 5000, nagle: false,
-  trainLinksMax: 1, coalesce: false, windowScale: 0, timestamps: false,
+  maxConnections: 64,
+  rcvbuf: 65536,
+  sndbuf: 65536,
+  chunkBytes: 2048,
+  chunks: 512,
+  burst: 16,
+  mss: 1460,
+  timeWaitMs: 60000,
+  rtoMinMs: 200,
+  rtoInitialMs: 1000,
+  rtoMaxMs: 60000,
+  delayedAckMs: 40,
+  synRetries: 5,
+  retries: 8,
+  finWait2Ms: 5000,
+  nagle: false,
+  trainLinksMax: 1,
+  coalesce: false,
+  windowScale: 0,
+  timestamps: false,
 };
 
 export interface Segment {
@@ -90,7 +120,8 @@ export interface TraceOptions {
 export const name = (flags: number): string =>
   ['FIN', 'SYN', 'RST', 'PSH', 'ACK', 'URG'].filter((_, i) => (flags & (1 << i)) !== 0).join('|') || 'none';
 
-const pattern = (from: number, n: number): Buffer => Buffer.from(Array.from({ length: n }, (_, i) => (((from + i) * 7) ^ ((from + i) >> 8)) & 255));
+const pattern = (from: number, n: number): Buffer =>
+  Buffer.from(Array.from({ length: n }, (_, i) => (((from + i) * 7) ^ ((from + i) >> 8)) & 255));
 export { pattern };
 
 export class Trace {
@@ -147,8 +178,16 @@ export class Trace {
     let x = o.seed ?? 1234567;
     const arena = new SharedArena(createArena(arenaBytes(this.config)));
     const assembled = assembleStack({
-      worker: 0, port: this.port, arena, bursts: createTwinBursts(this.frames, arena.memory), txWork: WORK_CSUM,
-      txTrainBytesMax: o.trainBytesMax ?? 1514, clock: this.clock, host: new HostView(this.control, cp.hostAt), steering: this.steering, flowHash,
+      worker: 0,
+      port: this.port,
+      arena,
+      bursts: createTwinBursts(this.frames, arena.memory),
+      txWork: WORK_CSUM,
+      txTrainBytesMax: o.trainBytesMax ?? 1514,
+      clock: this.clock,
+      host: new HostView(this.control, cp.hostAt),
+      steering: this.steering,
+      flowHash,
       counters: this.counters,
       random: () => {
         x = (Math.imul(x, 1103515245) + 12345) | 0;
@@ -311,13 +350,26 @@ export class Trace {
     assert.is(v.getUint16(eth + 16), 20 + size + data.length, 'IPv4 total length');
     const whole = Buffer.concat([Buffer.from(this.frames.u8.slice(tcp, tcp + size)), data]);
     const wv = new DataView(whole.buffer, whole.byteOffset, whole.length);
-    assert.is(fold(sum16(wv, 0, whole.length, pseudoSum4(v.getInt32(eth + 26), v.getInt32(eth + 30), 6, whole.length))), 0xffff, 'TCP checksum');
+    assert.is(
+      fold(sum16(wv, 0, whole.length, pseudoSum4(v.getInt32(eth + 26), v.getInt32(eth + 30), 6, whole.length))),
+      0xffff,
+      'TCP checksum',
+    );
     assert.is(fold(sum16(v, eth + 14, 20, 0)), 0xffff, 'IPv4 checksum');
     const flags = v.getUint8(tcp + 13);
     if ((flags & SYN) !== 0) this.iss = v.getInt32(tcp + 4);
     const s: Segment = {
-      flags, seq: (v.getInt32(tcp + 4) - this.iss) | 0, ack: (flags & ACK) !== 0 ? (v.getInt32(tcp + 8) - PEER_ISS) | 0 : 0,
-      win: v.getUint16(tcp + 14), len: data.length, data, mss: 0, ws: -1, sackOk: false, ts: null, segs: w[at + D_SEGS_VLAN]! & 0xffff,
+      flags,
+      seq: (v.getInt32(tcp + 4) - this.iss) | 0,
+      ack: (flags & ACK) !== 0 ? (v.getInt32(tcp + 8) - PEER_ISS) | 0 : 0,
+      win: v.getUint16(tcp + 14),
+      len: data.length,
+      data,
+      mss: 0,
+      ws: -1,
+      sackOk: false,
+      ts: null,
+      segs: w[at + D_SEGS_VLAN]! & 0xffff,
       port: v.getUint16(tcp + 2),
     };
     this.localPort = v.getUint16(tcp);
@@ -350,7 +402,8 @@ export class Trace {
   }
 
   silent(): this {
-    if (this.out.length > 0) throw new Error(`${name(this.out[0]!.flags)} was sent, silence expected\n${this.ladder.slice(-24).join('\n')}`);
+    if (this.out.length > 0)
+      throw new Error(`${name(this.out[0]!.flags)} was sent, silence expected\n${this.ladder.slice(-24).join('\n')}`);
     return this;
   }
 

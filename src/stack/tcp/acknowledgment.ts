@@ -1,0 +1,120 @@
+/** The ACK field, fifth step of RFC 9293 section 3.10.7.4: what is acknowledged, duplicates, the window, our FIN. */
+import { C_TCP_DUP_ACKS_IN } from '../../rings/counters.ts';
+import { FIN } from '../../wire/tcp.ts';
+import { EPOLLOUT } from '../sockets.ts';
+import type { Congestion } from './congestion.ts';
+import type { Machine } from './machine.ts';
+import type { RtoEstimator } from './rto.ts';
+import type { Segment } from './segment.ts';
+import type { SendBuffer } from './sendBuffer.ts';
+import { CLOSING, FIN_WAIT_1, FIN_WAIT_2, LAST_ACK } from './states.ts';
+import { T_FIN, T_FULL, T_OPEN, T_PARTIAL, T_PERSIST, T_QUEUED, T_RECOVERY, T_TIMING } from './tcb.ts';
+
+/** One acknowledgment in this many (of all connections) confirms its neighbour; the confirmation itself is rate limited. */
+const CONFIRM_EVERY = 16;
+
+export interface Acknowledgment {
+  /** Takes seg.ack, which is between SND.UNA and SND.NXT, and seg.wnd. May end the connection. */
+  take(c: number): void;
+}
+
+export function createAcknowledgment(
+  m: Machine,
+  seg: Segment,
+  send: SendBuffer,
+  congestion: Congestion,
+  rto: RtoEstimator,
+): Acknowledgment {
+  const { state, flags, sndUna, sndNxt, sndMax, sndWnd, sndWl1, sndWl2, maxWnd, sndScale, sbLen } = m.tcb;
+  const { rtoAt, rtoMs, rttSeq, rttAtUs, retries, probes, lifeAt, remoteIp } = m.tcb;
+  const { counted, clock, config, wheel } = m;
+  const { host } = m.env;
+  const halfBuffer = config.sndbuf >> 1;
+  let acks = 0;
+
+  // hot: per packet
+  /** SEG.ACK is between SND.UNA and SND.NXT: new data acknowledged, a duplicate, the window. */
+  function take(c: number): void {
+    const una = sndUna[c];
+    const acked = (seg.ack - una) | 0;
+    const wnd = seg.wnd << sndScale[c];
+    if (acked === 0 && seg.len === 0 && wnd === sndWnd[c] && (seg.bits & FIN) === 0 && sndMax[c] !== una && wnd !== 0) {
+      // RFC 5681 section 2: outstanding data, no payload, same ACK, same window.
+      counted[C_TCP_DUP_ACKS_IN]++;
+      congestion.onDuplicate(c);
+      m.wantOutput(c);
+    }
+    if ((flags[c] & T_PERSIST) !== 0) retries[c] = 0;
+    // SND.WL1 and SND.WL2: an old segment does not change the window (section 3.10.7.4, fifth step).
+    const older = (seg.seq - sndWl1[c]) | 0;
+    if (older > 0 || (older === 0 && ((seg.ack - sndWl2[c]) | 0) >= 0)) takeWindow(c, wnd);
+    if (acked > 0) newAck(c, acked);
+    else if (((sndUna[c] + sbLen[c] - sndNxt[c]) | 0) > 0) m.wantOutput(c);
+  }
+
+  // hot: per packet
+  function takeWindow(c: number, wnd: number): void {
+    sndWl1[c] = seg.seq;
+    sndWl2[c] = seg.ack;
+    if (wnd === sndWnd[c]) return;
+    sndWnd[c] = wnd;
+    if (wnd > maxWnd[c]) maxWnd[c] = wnd;
+    if (wnd > 0) {
+      probes[c] = 0;
+      if ((flags[c] & T_PERSIST) !== 0) {
+        flags[c] &= ~T_PERSIST;
+        rtoAt[c] = 0;
+        retries[c] = 0;
+      }
+    }
+    m.wantOutput(c);
+  }
+
+  // hot: per packet
+  function newAck(c: number, acked: number): void {
+    const flight = (sndMax[c] - sndUna[c]) | 0;
+    if ((flags[c] & T_TIMING) !== 0 && ((seg.ack - rttSeq[c]) | 0) >= 0) {
+      flags[c] &= ~T_TIMING;
+      rto.sample(c, (clock[0] - rttAtUs[c]) | 0);
+    }
+    const data = acked < sbLen[c] ? acked : sbLen[c];
+    const start = sndUna[c];
+    sndUna[c] = seg.ack;
+    if (data > 0) send.acknowledge(c, data);
+    if (((sndNxt[c] - seg.ack) | 0) < 0) sndNxt[c] = seg.ack;
+    congestion.onAck(c, acked, flight);
+    retries[c] = 0;
+    if ((flags[c] & T_PERSIST) === 0) {
+      // RFC 6298 sections 5.2 and 5.3
+      if (seg.ack === sndMax[c]) {
+        rtoAt[c] = 0;
+      } else if ((flags[c] & T_PARTIAL) === 0) {
+        if ((flags[c] & T_RECOVERY) !== 0) flags[c] |= T_PARTIAL;
+        rtoAt[c] = m.deadline(rtoMs[c]);
+        wheel.arm(c, rtoAt[c]);
+      }
+    }
+    if (++acks % CONFIRM_EVERY === 0) m.neighbor.confirm(host.nextHop(remoteIp[c]));
+    if ((flags[c] & T_FULL) !== 0 && sbLen[c] <= halfBuffer) {
+      flags[c] &= ~T_FULL;
+      m.notify(c, EPOLLOUT);
+    }
+    if (sbLen[c] > 0 || (flags[c] & (T_FIN | T_RECOVERY)) !== 0) m.wantOutput(c);
+    if (((seg.ack - start - data) | 0) > 0 && (flags[c] & T_FIN) !== 0 && sbLen[c] === 0) finAcknowledged(c);
+  }
+
+  /** Our FIN is acknowledged (section 3.10.7.4, fifth step, by state). */
+  function finAcknowledged(c: number): void {
+    const s = state[c];
+    if (s === FIN_WAIT_1) {
+      m.enter(c, FIN_WAIT_2);
+      if ((flags[c] & (T_OPEN | T_QUEUED)) === 0) {
+        lifeAt[c] = m.deadline(config.finWait2Ms);
+        wheel.arm(c, lifeAt[c]);
+      }
+    } else if (s === CLOSING) m.timeWait(c);
+    else if (s === LAST_ACK) m.terminate(c, 0);
+  }
+
+  return { take };
+}

@@ -1,0 +1,29 @@
+/** The segment in flight: filled by input, narrowed by its steps, valid for one call. One a stack. */
+import { FIN, SYN } from '../../wire/tcp.ts';
+import { TcpOptions } from './options.ts';
+
+export class Segment {
+  /** Frame (head of its train), byte offset of link 0's payload, payload bytes link 0 holds. */
+  frame = 0;
+  at = 0;
+  first = 0;
+  /** Payload bytes at the front that are not wanted; seq and len speak of what follows them. */
+  skip = 0;
+  seq = 0;
+  ack = 0;
+  len = 0;
+  bits = 0;
+  /** Unscaled. */
+  wnd = 0;
+  /** Payload of one segment of it. */
+  size = 0;
+  stamped = false;
+  tsVal = 0;
+  readonly options = new TcpOptions();
+
+  // hot: per packet
+  /** Sequence numbers it takes: SYN and FIN count. */
+  lenSeq(): number {
+    return this.len + ((this.bits & SYN) !== 0 ? 1 : 0) + ((this.bits & FIN) !== 0 ? 1 : 0);
+  }
+}

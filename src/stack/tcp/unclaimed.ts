@@ -1,0 +1,89 @@
+/** Segments without a connection: for a listener, for another worker, for nobody; and a SYN that reopens a TIME_WAIT. */
+import { C_REDIRECTED, C_TCP_TIME_WAIT_REUSED } from '../../rings/counters.ts';
+import { DROP_CLOSING, DROP_NO_CONNECTION, DROP_RING_FULL_DATA, DROP_UNACCEPTABLE } from '../../rings/drops.ts';
+import { D_FLAGS_GSO, D_FRAME, DESC_WORDS, F_REDIRECTED, OWNER_RING } from '../../rings/layout.ts';
+import { STEER_TCP } from '../../rings/steering.ts';
+import { ACK, FIN, RST, SYN } from '../../wire/tcp.ts';
+import type { AcceptQueues } from './accept.ts';
+import type { Machine } from './machine.ts';
+import type { Reset } from './reset.ts';
+import type { Segment } from './segment.ts';
+import { T_TS } from './tcb.ts';
+
+/** The frame belongs to another worker now. */
+export const REDIRECTED = 1 << 16;
+
+export interface Unclaimed {
+  /** Returns a drop reason, 0, or REDIRECTED. */
+  unknown(d: number, src: number, dst: number, ports: number, hash: number): number;
+  /** A SYN for connection `c` in TIME_WAIT. Returns a drop reason, or 0 when a new connection took its place. */
+  reopen(c: number, ports: number, hash: number): number;
+}
+
+export function createUnclaimed(m: Machine, seg: Segment, queues: AcceptQueues, reset: Reset): Unclaimed {
+  const t = m.tcb;
+  const { flags, tsRecent, rcvNxt, remoteIp, sndMax } = t;
+  const { listenerOf, counted } = m;
+  const { port, arena, worker, steering, flowHash } = m.env;
+  const { next: frameNext, owner: frameOwner } = port.frames;
+  const words = arena.i32;
+  const o = seg.options;
+
+  /** No connection (section 3.10.7.1) or a listener (3.10.7.2). */
+  function unknown(d: number, src: number, dst: number, ports: number, hash: number): number {
+    const localPort = ports & 0xffff;
+    const l = listenerOf[localPort] - 1;
+    const opening = (seg.bits & (SYN | ACK | RST)) === SYN;
+    if (!opening) {
+      const elsewhere = redirect(d, src, dst, ports);
+      if (elsewhere >= 0) return elsewhere;
+    }
+    if (l >= 0 && opening && (t.localIp[l] === 0 || t.localIp[l] === dst)) {
+      // SYN with FIN is no way to open a connection: dropped in silence, as firewalls have taught everyone.
+      if ((seg.bits & FIN) !== 0) return DROP_UNACCEPTABLE;
+      return queues.syn(l, dst, src, ports, hash, seg.seq, seg.wnd, o, false, 0);
+    }
+    if ((seg.bits & RST) !== 0) return DROP_NO_CONNECTION;
+    if (m.draining && opening) return DROP_CLOSING;
+    reset.answer(src, dst, ports, seg.bits, seg.seq, seg.ack, seg.lenSeq());
+    return DROP_NO_CONNECTION;
+  }
+
+  /**
+   * A segment of a flow that lived elsewhere before its port's worker list changed goes to that worker, once. Returns
+   * REDIRECTED, a drop reason when the ring is full (a RST would kill a connection that lives there), -1 when it stays here.
+   */
+  function redirect(d: number, src: number, dst: number, ports: number): number {
+    if ((words[d + D_FLAGS_GSO] & F_REDIRECTED) !== 0) return -1;
+    const before = steering.ownerBefore(STEER_TCP, flowHash(src, dst, ports >>> 16, ports & 0xffff), ports & 0xffff);
+    if (before < 0 || before === worker) return -1;
+    const ring = port.redirectOut[before];
+    if (ring === null || ring === undefined) return -1;
+    if (ring.room(1) < 1) return DROP_RING_FULL_DATA;
+    for (let f = words[d + D_FRAME]; f >= 0; f = frameNext[f]) frameOwner[f] = OWNER_RING;
+    const s = ring.slot(0);
+    for (let i = 0; i < DESC_WORDS; i++) ring.words[s + i] = words[d + i];
+    ring.words[s + D_FLAGS_GSO] |= F_REDIRECTED;
+    ring.put(1);
+    counted[C_REDIRECTED]++;
+    return REDIRECTED;
+  }
+
+  /** TIME_WAIT and a new SYN: RFC 6191 section 2 with timestamps, RFC 1122 section 4.2.2.13 without. */
+  function reopen(c: number, ports: number, hash: number): number {
+    const newer = (flags[c] & T_TS) !== 0 && seg.stamped ? ((seg.tsVal - tsRecent[c]) | 0) > 0 : ((seg.seq - rcvNxt[c]) | 0) > 0;
+    const l = listenerOf[ports & 0xffff] - 1;
+    const local = t.localIp[c];
+    if ((!newer && !(seg.stamped && seg.tsVal === tsRecent[c] && ((seg.seq - rcvNxt[c]) | 0) > 0)) || l < 0) {
+      m.challenge(c);
+      return DROP_UNACCEPTABLE;
+    }
+    const remote = remoteIp[c];
+    const floor = sndMax[c];
+    counted[C_TCP_TIME_WAIT_REUSED]++;
+    m.terminate(c, 0);
+    return queues.syn(l, local, remote, ports, hash, seg.seq, seg.wnd, o, true, floor);
+  }
+
+  return { unknown, reopen };
+}
