@@ -26,6 +26,7 @@ struct PortFacts {
   int32_t mtu = 0;
   bool rxChecksum = false, txChecksum = false, tso = false, created = false;
   std::string reason;
+  std::string name;
   uint8_t kernelMac[6] = {};
 };
 

@@ -53,7 +53,7 @@ int32_t intOf(napi_env env, napi_value o, const char* name) {
   return n;
 }
 
-// openPort(kind, { name, multiQueue, offload, mtu }) -> { handle, mtu, created, rxChecksum, txChecksum, tso, reason, kernelMac }
+// openPort(kind, { name, multiQueue, offload, mtu }) -> { handle, name, mtu, created, rxChecksum, txChecksum, tso, reason, kernelMac }
 napi_value openPort(napi_env env, napi_callback_info info) {
   Args<2> a(env, info);
   const std::string kind = a.text(0);
@@ -89,6 +89,7 @@ napi_value openPort(napi_env env, napi_callback_info info) {
   napi_get_boolean(env, facts.rxChecksum, &v), set(env, o, "rxChecksum", v);
   napi_get_boolean(env, facts.txChecksum, &v), set(env, o, "txChecksum", v);
   napi_get_boolean(env, facts.tso, &v), set(env, o, "tso", v);
+  set(env, o, "name", text(env, facts.name));
   set(env, o, "reason", text(env, facts.reason));
   set(env, o, "kernelMac", text(env, mac));
   return o;

@@ -65,7 +65,7 @@ class Tap final : public Device {
   void close() override;
 
  private:
-  int attachInterface(const PortOptions& options, std::string& what);
+  int attachInterface(PortOptions& options, std::string& what);
   int setUp(const PortOptions& options, PortFacts& facts, std::string& what);
   void negotiate(bool offload, PortFacts& facts);
   int32_t plan(const PortMemory& m, int32_t free);
@@ -85,7 +85,7 @@ class Tap final : public Device {
   std::unique_ptr<uint8_t[]> bounce_{new uint8_t[kBounceBytes]};
 };
 
-int Tap::attachInterface(const PortOptions& options, std::string& what) {
+int Tap::attachInterface(PortOptions& options, std::string& what) {
   fd_ = ::open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
   if (fd_ < 0) {
     const int err = errno;
@@ -105,7 +105,10 @@ int Tap::attachInterface(const PortOptions& options, std::string& what) {
     r.ifr_flags = static_cast<short>(base | (options.multiQueue ? 0 : IFF_MULTI_QUEUE));
     err = ioctl(fd_, TUNSETIFF, &r) == 0 ? 0 : errno;
   }
-  if (err == 0) return 0;
+  if (err == 0) {
+    options.name = r.ifr_name;
+    return 0;
+  }
   what = "tap:" + options.name + ": TUNSETIFF refused";
   if (err == EBUSY) what += " (another process holds this interface; take another name, or make it with multi_queue)";
   else if (err == EPERM) what += " (needs CAP_NET_ADMIN, or `ip tuntap add mode tap user $USER name " + options.name + "` by an administrator)";
@@ -167,10 +170,14 @@ void Tap::negotiate(bool offload, PortFacts& facts) {
   else ioctl(fd_, TUNSETOFFLOAD, 0);
 }
 
-int Tap::open(const PortOptions& options, PortFacts& facts, std::string& what) {
+int Tap::open(const PortOptions& asked, PortFacts& facts, std::string& what) {
+  PortOptions options = asked;
+  // Without a name the kernel takes the first free tapN.
+  if (options.name.empty()) options.name = "tap%d";
   facts.created = if_nametoindex(options.name.c_str()) == 0;
   int err = attachInterface(options, what);
   if (err != 0) return err;
+  facts.name = options.name;
   int size = kVnetBytes;
   if (ioctl(fd_, TUNSETVNETHDRSZ, &size) != 0) return what = "tap:" + options.name + ": TUNSETVNETHDRSZ 10 refused", errno;
   negotiate(options.offload, facts);

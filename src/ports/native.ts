@@ -34,6 +34,7 @@ export interface Region {
 /** What opening a device port found out. */
 export interface OpenedPort {
   handle: number;
+  name: string;
   mtu: number;
   created: boolean;
   rxChecksum: boolean;

@@ -13,7 +13,10 @@ import { type AttachedPort, loadNative, type Native, nativeProblem, type OpenedP
 import type { Offload, Port, PortAttachment, PortCaps, PortHandle } from './port.ts';
 
 export interface TapOptions {
-  /** Interface name, 1 to 15 bytes. It is attached to when it exists, else made, and goes away when the port closes. */
+  /**
+   * Interface name, at most 15 bytes; empty for the first free tapN. It is attached to when it exists, else made, and a made
+   * one goes away when the port closes.
+   */
   name: string;
   /** Frames of the port's region, and bytes a frame (2,048 to 16,384, a multiple of 64). */
   frames: number;
@@ -60,8 +63,7 @@ function checkOptions(o: TapOptions): void {
     throw new PortError('EINVAL', message);
   };
   const bytes = Buffer.byteLength(o.name);
-  if (bytes < 1 || bytes > IFNAME_BYTES_MAX)
-    refuse(`tap: interface name "${o.name}" has ${bytes} bytes, it may have 1 to ${IFNAME_BYTES_MAX}`);
+  if (bytes > IFNAME_BYTES_MAX) refuse(`tap: interface name "${o.name}" has ${bytes} bytes, it may have ${IFNAME_BYTES_MAX}`);
   if (/[\s/:%]/.test(o.name) || o.name === '.' || o.name === '..')
     refuse(`tap: interface name "${o.name}" has a character that no interface name may have`);
   if (!(o.frames >= 64 && Number.isInteger(o.frames))) refuse(`tap:${o.name}: frames ${o.frames} is not an integer of at least 64`);
@@ -163,7 +165,7 @@ export function openTap(o: TapOptions): PortHandle {
     const own: TapOwn = { handle: opened.handle, block };
     const attachment: PortAttachment = {
       kind: 'tap',
-      name: `tap:${o.name}`,
+      name: `tap:${opened.name}`,
       macHi,
       macLo,
       caps,

@@ -276,6 +276,19 @@ function lifeTests(): void {
     assert.not.ok(interfaces().includes('frtap0'));
   });
 
+  test('without a name the first free tapN is made', () => {
+    const first = openTap({ ...OPTIONS, name: '' });
+    const second = openTap({ ...OPTIONS, name: '' });
+    assert.equal(
+      [first, second].map((h) => h.attachment.name),
+      ['tap:tap0', 'tap:tap1'],
+    );
+    assert.ok(interfaces().includes('tap0') && interfaces().includes('tap1'));
+    first.close();
+    second.close();
+    assert.not.ok(interfaces().includes('tap0') || interfaces().includes('tap1'));
+  });
+
   test('an existing interface is attached to, multi-queue or not, and stays', async () => {
     for (const flags of [[], ['multi_queue']]) {
       ip('tuntap', 'add', 'dev', 'frtap1', 'mode', 'tap', ...flags);
@@ -322,7 +335,7 @@ function refusalTests(): void {
   };
 
   test('refusals name value, place and fix', () => {
-    refused({ name: 'sixteen-bytes-xx' }, 'EINVAL', /"sixteen-bytes-xx" has 16 bytes, it may have 1 to 15/);
+    refused({ name: 'sixteen-bytes-xx' }, 'EINVAL', /"sixteen-bytes-xx" has 16 bytes, it may have 15/);
     refused({ name: 'a/b' }, 'EINVAL', /"a\/b" has a character/);
     refused({ mtu: 9000 }, 'EINVAL', /mtu 9000 is not in 576\.\.1840, what a frame of 2048 bytes holds/);
     refused({ frameBytes: 2000 }, 'EINVAL', /frameBytes 2000/);
