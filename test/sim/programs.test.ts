@@ -58,7 +58,8 @@ async function runPair(impair: Impairment | undefined, server: [string, ...strin
   await runProgram(server[0], serving as never, server.slice(1));
   // The client owns the loop: its own breath has no handler.
   const outcome = await outcomeOf(() => runProgram(client[0], asking as never, client.slice(1)));
-  sim.run(3000);
+  // Lost FINs are sent again, then TIME_WAIT
+  sim.run(20_000);
   const left = [a.workers[0]!.sockets.inUse(), b.workers[0]!.sockets.inUse()];
   sim.end();
   return { ...outcome, left, v: b.workers[0]!.counters.v };
