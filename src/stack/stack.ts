@@ -220,7 +220,7 @@ export function assembleStack(env: StackEnv): { stack: Stack; machine: Machine }
   }
 
   function pending(): boolean {
-    if (port.rx.readyNow() > 0) return true;
+    if (port.rx.readyNow() > 0 || env.host.epoch() !== epochSeen) return true;
     for (let w = 0; w < port.redirectIn.length; w++) {
       const ring = port.redirectIn[w];
       if (ring !== null && ring.readyNow() > 0) return true;

@@ -109,6 +109,7 @@ export function createDispatcher(env: DispatcherEnv): Dispatcher {
   // worker holds up to GRANT_MAX beside its ring.
   const creditShare = workers === 1 ? 1 << 30 : Math.max(16, Math.floor((port.available() - reserve) / workers) - GRANT_MAX);
   let firstWorker = 0;
+  let hostEpoch = 0;
 
   const host = createHost({
     ...env.host,
@@ -353,6 +354,15 @@ export function createDispatcher(env: DispatcherEnv): Dispatcher {
       }
       publishes += b.publishes();
       if (b.rx.highWater > high) high = b.rx.highWater;
+    }
+    // A neighbour that resolved, or failed, is news to every worker: some may sleep with packets that wait for it.
+    const epoch = host.epoch();
+    if (epoch !== hostEpoch) {
+      hostEpoch = epoch;
+      for (let w = 0; w < workers; w++) {
+        const bell = bells[w];
+        if (bell !== null && bell !== undefined) bell.ring();
+      }
     }
     v[C_RING_HIGH_WATER] = high;
     v[C_PUBLISHES] = publishes;
