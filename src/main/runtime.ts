@@ -195,7 +195,7 @@ export class Runtime {
   async quiet(): Promise<boolean> {
     if (this.plan.dispatcher === null) return true;
     this.command(-1, CMD_DRAIN);
-    return this.until(() => this.records[1]!.get(T_STATE) === TS_QUIET || this.exited.has(-1), 1000).catch(() => false);
+    return this.until(() => this.records[1]!.get(T_STATE) === TS_QUIET || this.exited.has(-1), 5000).catch(() => false);
   }
 
   /** Phase 3: threads end; a thread that does not is terminated. The port stays open for the audit; `close()` closes it. */
@@ -203,7 +203,10 @@ export class Runtime {
     for (let w = 0; w < this.plan.workers; w++) this.command(w, CMD_STOP);
     if (this.plan.dispatcher !== null) this.command(-1, CMD_STOP);
     const all = this.plan.workers + (this.plan.dispatcher === null ? 0 : 1);
-    await this.until(() => this.exited.size >= all, 1000).catch(() => false);
+    const gone = (): boolean => this.exited.size >= all;
+    // A program that neither waits nor returns gets a second; threads of ours that only wait for a CPU get longer.
+    await this.until(gone, 1000).catch(() => false);
+    if (!gone() && this.allWorkers((s) => s === TS_QUIET || s === TS_STOPPED)) await this.until(gone, 9000).catch(() => false);
     if (this.exited.size < all) await Promise.all(this.threads.map((t) => t.terminate()));
   }
 
