@@ -40,6 +40,7 @@ export interface SimulationOptions {
   impair?: Impairment;
   stack?: Partial<StackConfig>;
   framesPerPort?: number;
+  ringSlots?: number;
   /** Ports vouch for checksums / take trains. Default true. */
   checksum?: boolean;
   trains?: boolean;
@@ -105,6 +106,8 @@ export class SimHost {
   readonly workers: readonly SimWorker[];
   /** The application, once a breath and worker, between input and output. Returns whether it did anything. */
   app: (worker: SimWorker, index: number) => boolean = () => false;
+  /** Stands still: no breath, no timers, as a thread that the system does not run. */
+  frozen = false;
   private readonly clocks: Int32Array[];
 
   constructor(o: SimulationOptions, sw: Switch, index: number, random: SeededRandom) {
@@ -185,6 +188,7 @@ export class SimHost {
 
   /** One breath of every part; how much moved. */
   breathe(): number {
+    if (this.frozen) return 0;
     let n = this.dispatcher.pull();
     this.workers.forEach((w, i) => {
       n += w.stack.begin();
@@ -203,7 +207,7 @@ export class SimHost {
   }
 
   pending(): boolean {
-    return this.dispatcher.pending() || this.workers.some((w) => w.stack.pending());
+    return !this.frozen && (this.dispatcher.pending() || this.workers.some((w) => w.stack.pending()));
   }
 
   /** Milliseconds until a stack or the host has something to do, -1 never. The port is asked in microseconds. */
@@ -248,6 +252,7 @@ export class Simulation {
     this.sw = createSwitch({
       ports: Array.from({ length: n }, (_, i) => ({ name: `host${i}` })),
       framesPerPort: o.framesPerPort ?? 2048,
+      ringSlots: o.ringSlots ?? 1024,
       checksum: o.checksum ?? true,
       trains: o.trains ?? true,
       impair: { ...o.impair, seed: random.next() },
@@ -283,6 +288,7 @@ export class Simulation {
   private jump(): boolean {
     let least = (this.options.jumpMaxMs ?? Number.POSITIVE_INFINITY) * 1000;
     for (const h of this.hosts) {
+      if (h.frozen) continue;
       const ms = h.nextDeadlineMs();
       // A deadline of the millisecond clock is due when that clock has turned.
       if (ms >= 0) least = Math.min(least, Math.max(1, ms) * 1000 - (this.us % 1000));

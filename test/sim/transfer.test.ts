@@ -6,11 +6,11 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Impairment } from '../../src/ports/impairment.ts';
 import { C_DROP, C_RX_PACKETS, C_TCP_RETRANS_SEGS, C_TX_PACKETS } from '../../src/rings/counters.ts';
-import { DROP_IMPAIRMENT, DROP_IP_CHECKSUM, DROP_L4_CHECKSUM } from '../../src/rings/drops.ts';
+import { DROP_IMPAIRMENT, DROP_IP_CHECKSUM, DROP_L4_CHECKSUM, DROP_SWITCH } from '../../src/rings/drops.ts';
 import { EHOSTUNREACH, EMFILE } from '../../src/stack/sockets.ts';
 import { settleAccounts } from './ledger.ts';
 import { simulate } from './simulation.ts';
-import type { Simulation } from './simulation.ts';
+import type { SimHost, Simulation } from './simulation.ts';
 import { acceptAll, connectTo, listenOn, Stream } from './traffic.ts';
 import { rest, transfer } from './transfer.ts';
 
@@ -79,6 +79,36 @@ test('hardly any frames: credit runs out all the time, nothing is lost or stuck'
 
 test('two workers and hardly any frames: credit is shared, neither starves', () => {
   const { net } = transfer({ seed, workers: 2, framesPerPort: 256, impair: { delayUs: 100 } }, MB, 8);
+  settleAccounts(net);
+});
+
+test('a host that stands still for three seconds: its ring fills, the switch drops, others go on, then all arrives', () => {
+  const net = simulate({ seed, hosts: 3, ringSlots: 4, trains: false, stack: { trainLinksMax: 1 } });
+  const bytes = 2 * MB;
+  const [a, b, c] = net.hosts as [SimHost, SimHost, SimHost];
+  const streams: Stream[][] = [[], [], []];
+  const listeners = [b, c].map((h) => listenOn(h.workers[0]!.sockets, 7));
+  a.app = () => streams[0]!.map((e) => e.turn()).includes(true);
+  [b, c].forEach((h, i) => {
+    streams[0]!.push(new Stream(a.workers[0]!.sockets, connectTo(a.workers[0]!.sockets, h.address, 7), bytes, bytes));
+    h.app = (w) => {
+      const accepted = acceptAll(w.sockets, listeners[i]!, (s) => streams[1 + i]!.push(new Stream(w.sockets, s, bytes, bytes)));
+      return streams[1 + i]!.map((e) => e.turn()).includes(true) || accepted;
+    };
+  });
+  net.runUntil(() => streams[0]![0]!.received > 100_000, 10_000);
+  assert.not.ok(streams[0]![0]!.done);
+  b.frozen = true;
+  net.run(3000);
+  assert.ok(a.counters.v[C_DROP + DROP_SWITCH]! > 0, 'nothing was dropped for the host that stood still');
+  assert.ok(streams[0]![1]!.done, 'the other host was held up');
+  b.frozen = false;
+  net.runUntil(() => streams.flat().length === 4 && streams.flat().every((e) => e.done), 60_000);
+  for (const e of streams.flat()) assert.equal([e.error, e.wrong, e.received], [0, 0, bytes]);
+  [b, c].forEach((h, i) => {
+    h.workers[0]!.sockets.close(listeners[i]!);
+  });
+  rest(net);
   settleAccounts(net);
 });
 
