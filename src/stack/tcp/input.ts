@@ -1,6 +1,6 @@
 /**
  * A segment arrives: RFC 9293 section 3.10.7 in its own order, one function a step. The steps share the segment in flight
- * (the seg* variables below, valid for one call of `input`) and say DROP_NONE to go on, or the reason that ends it.
+ * (segment.ts) and say DROP_NONE to go on, or the reason that ends it.
  *
  * Header prediction at the top takes the common case (ESTABLISHED, in order, nothing special) past the steps that cannot
  * matter to it; it calls the same functions for the rest, and a property test runs both ways side by side.
@@ -208,6 +208,8 @@ export function createTcpInput(m: Machine, parts: InputParts): TcpInput {
     if ((seg.bits & (ACK | RST)) === ACK) {
       seg.bits &= ~SYN;
       seg.seq = (seg.seq + 1) | 0;
+      // Its window is not scaled (RFC 7323 section 2.2); what follows will scale it.
+      seg.wnd >>= sndScale[c];
       return true;
     }
     if ((seg.bits & (ACK | RST)) !== 0) return true;

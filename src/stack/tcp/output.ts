@@ -196,18 +196,24 @@ export function createOutput(m: Machine, send: SendBuffer, congestion: Congestio
 
   /**
    * The override of both silly-window rules: what a small window allows, or one octet beyond a shut one (RFC 9293 sections
-   * 3.8.6.1 and 3.8.6.2.1). SND.NXT stays, so that the octet goes out again when the window opens.
+   * 3.8.6.1 and 3.8.6.2.1). SND.NXT stays behind that octet, so that it goes out again when the window opens.
    */
   function probe(c: number): boolean {
     if (!transmit.ready(1, ((mss[c] / chunkBytes) | 0) + 2)) return false;
     flags[c] &= ~T_PROBE;
-    let n = sbLen[c] < sndWnd[c] ? sbLen[c] : sndWnd[c];
-    if (n > mss[c]) n = mss[c];
-    if (n < 1) n = 1;
     if (sbLen[c] === 0) return true;
     const una = sndUna[c];
-    segment(c, una, ACK, n, 1);
-    if (((una + n - sndMax[c]) | 0) > 0) sndMax[c] = (una + n) | 0;
+    let n = sbLen[c] < sndWnd[c] ? sbLen[c] : sndWnd[c];
+    if (n > mss[c]) n = mss[c];
+    if (n > 0) {
+      const end = (una + n) | 0;
+      segment(c, una, ACK, n, 1);
+      if (((end - sndNxt[c]) | 0) > 0) sndNxt[c] = end;
+      sent(c, una, end, 1);
+      return true;
+    }
+    segment(c, una, ACK, 1, 1);
+    if (((una + 1 - sndMax[c]) | 0) > 0) sndMax[c] = (una + 1) | 0;
     flags[c] &= ~T_TIMING;
     return true;
   }
@@ -268,7 +274,7 @@ export function createOutput(m: Machine, send: SendBuffer, congestion: Congestio
       const flight = (nxt - sndUna[c]) | 0;
       let n = left > 0 ? allowed(c, left, wnd - flight) : 0;
       if (n <= 0 && left > 0) {
-        if (sndMax[c] === sndUna[c] || sndWnd[c] === 0) if (flight === 0) persist(c);
+        if (flight === 0) persist(c);
         return true;
       }
       if (n > trainBytes || n > mss[c] * trainLinks) n = trainLimit(c, n);

@@ -155,8 +155,8 @@ test('header prediction equals the book', () => {
 test('any split, order and overlap of a stream reassembles to the stream', () => {
   const piece = fc.record({ at: fc.integer({ min: 0, max: 7000 }), len: fc.integer({ min: 1, max: 1400 }) });
   fc.assert(
-    fc.property(fc.array(piece, { maxLength: 40 }), fc.integer({ min: 1, max: 6 }), (pieces, group) => {
-      const t = new Trace({ config: { rcvbuf: 16384, chunkBytes: 512 } });
+    fc.property(fc.array(piece, { maxLength: 40 }), fc.integer({ min: 1, max: 6 }), fc.boolean(), (pieces, group, coalesce) => {
+      const t = new Trace({ config: { rcvbuf: 16384, chunkBytes: 512, coalesce } });
       const s = t.accepted();
       let got = Buffer.alloc(0);
       t.app = () => {

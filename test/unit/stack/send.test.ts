@@ -4,7 +4,7 @@ import * as assert from 'uvu/assert';
 import { C_TCP_FAST_RETRANS, C_TCP_RETRANS_SEGS, C_TCP_RTO_FIRED, C_TX_BYTES_COPIED } from '../../../src/rings/counters.ts';
 import { EAGAIN, EPOLLOUT, ETIMEDOUT } from '../../../src/stack/sockets.ts';
 import { CLOSED, ESTABLISHED } from '../../../src/stack/tcp/states.ts';
-import { ACK, PSH, SYN, pattern, trace } from './trace.ts';
+import { ACK, PSH, SYN, Trace, pattern, trace } from './trace.ts';
 
 const lens = (out: { len: number }[]): number[] => out.splice(0).map((s) => s.len);
 
@@ -149,6 +149,40 @@ test(
     t.sends(ACK, { seq: 101 });
   }),
 );
+
+test('Nagle does not hold a retransmission back', () => {
+  const t = new Trace({ config: { nagle: true } });
+  const s = t.accepted();
+  t.write(s, 'a');
+  t.breath();
+  t.sends(ACK, { len: 1 });
+  t.write(s, 'b');
+  t.breath().silent();
+  t.pass(200);
+  t.sends(ACK, { seq: 1, len: 2 });
+  t.recv(ACK, { seq: 1, ack: 3 });
+  t.silent();
+  t.end();
+});
+
+test('a lost segment into a small window is sent again, once a timeout', () => {
+  const t = new Trace();
+  const s = t.accepted({ win: 4000 });
+  t.write(s, Buffer.alloc(9000));
+  t.breath();
+  t.recv(ACK, { seq: 1, ack: 2921, win: 500 });
+  t.out.length = 0;
+  t.pass(3000);
+  assert.equal(
+    t.out.map((x) => [x.seq, x.len]),
+    Array(4).fill([2921, 500]),
+  );
+  t.out.length = 0;
+  t.recv(ACK, { seq: 1, ack: 3421, win: 20000 });
+  assert.equal(t.sends(ACK, { seq: 3421 }).len, 1460);
+  t.out.length = 0;
+  t.end();
+});
 
 test(
   'after an RTO the window is one segment, then slow start',

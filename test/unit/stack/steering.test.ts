@@ -2,7 +2,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { C_REDIRECTED, C_RX_DELIVERED, C_RX_PACKETS } from '../../../src/rings/counters.ts';
-import { DROP_BAD_DESCRIPTOR, DROP_NO_CONNECTION } from '../../../src/rings/drops.ts';
+import { DROP_BAD_DESCRIPTOR, DROP_NO_CONNECTION, DROP_RING_FULL_DATA } from '../../../src/rings/drops.ts';
 import { D_DATA, D_FLAGS_GSO, D_FRAME, D_REGION_GEN, F_REDIRECTED, OWNER_RING } from '../../../src/rings/layout.ts';
 import { STEER_TCP } from '../../../src/rings/steering.ts';
 import { EADDRINUSE, EADDRNOTAVAIL, EINPROGRESS, EINVAL, EISCONN, ENETUNREACH } from '../../../src/stack/sockets.ts';
@@ -92,6 +92,18 @@ test('a segment of a flow that lived with another worker is redirected once, its
   assert.is(t.drop(DROP_NO_CONNECTION), 1);
   t.recv(SYN);
   t.sends(SYN | ACK);
+  t.end();
+});
+
+test('a full redirect ring drops the segment: a RST would kill the connection that lives elsewhere', () => {
+  const t = new Trace({ workers: 2 });
+  t.steering.serve(STEER_TCP, 80, 1, true);
+  t.listen();
+  const ring = t.port.redirectOut[1]!;
+  for (let i = 0; i < 16; i++) t.recv(ACK, { seq: 100, ack: 5 });
+  t.recv(ACK, { seq: 100, ack: 5 }).silent();
+  assert.is(t.drop(DROP_RING_FULL_DATA), 1);
+  for (let i = 1; i <= 16; i++) t.home(ring.words[ring.slot(-i) + D_FRAME]!);
   t.end();
 });
 
