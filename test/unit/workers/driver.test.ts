@@ -1,0 +1,163 @@
+// The driver's rest: it never sleeps beside work, however late the work arrives, and it does sleep when there is none.
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { CMD_RUN, CMD_STOP, formatControl, planControl, T_COMMAND, ThreadRecord } from '../../../src/rings/control.ts';
+import { C_BUSY_BREATHS, C_SLEEPS, Counters } from '../../../src/rings/counters.ts';
+import { Doorbell } from '../../../src/rings/doorbell.ts';
+import { Driver, type IdleMode } from '../../../src/workers/driver.ts';
+
+type Way = 'poll' | 'wait' | 'async';
+
+interface Rig {
+  driver: Driver;
+  record: ThreadRecord;
+  counters: Counters;
+  /** Pieces of work that are there, that arrived so far, and that were done. */
+  work: number;
+  arrived: number;
+  served: number;
+  /** Sleeps by way, and those that began although work was there. */
+  sleeps: Record<Way, number>;
+  overslept: string[];
+  stop: () => Promise<void>;
+}
+
+/** `arrivals`: so many times a piece of work arrives in the very moment the bell is armed, after the look before it. */
+function rig(poll: boolean, idle: IdleMode, arrivals: number): Rig {
+  const cp = planControl(2, 1);
+  const control = new SharedArrayBuffer(cp.bytes);
+  formatControl(control, cp);
+  const record = new ThreadRecord(control, 1);
+  const counters = new Counters(control, record.countersAt);
+  const clock = record.clock();
+  let ended = (): void => {};
+  const over = new Promise<void>((done) => {
+    ended = done;
+  });
+  const r = { record, counters, work: 0, arrived: 0, served: 0, sleeps: { poll: 0, wait: 0, async: 0 }, overslept: [] as string[] } as unknown as Rig;
+  const asleep = (way: Way): void => {
+    r.sleeps[way]++;
+    if (r.work > 0) r.overslept.push(`${way} with ${r.work} to do`);
+  };
+  class LateBell extends Doorbell {
+    override prepare(mode: number): number {
+      const ticket = super.prepare(mode);
+      if (r.arrived < arrivals) {
+        r.arrived++;
+        r.work++;
+      }
+      return ticket;
+    }
+    override wait(ticket: number, ms: number): boolean {
+      asleep('wait');
+      return super.wait(ticket, Math.min(ms, 2));
+    }
+    override waitAsync(ticket: number, ms: number): Promise<boolean> {
+      asleep('async');
+      return super.waitAsync(ticket, Math.min(ms, 5));
+    }
+  }
+  const readClock = (): void => {
+    const us = performance.now() * 1000;
+    clock[0] = us | 0;
+    clock[1] = (us / 1000) | 0;
+  };
+  r.driver = new Driver({
+    record,
+    counters,
+    brokerCounters: null,
+    bell: new LateBell(new Int32Array(control), record.bellAt),
+    readClock,
+    nowNs: () => performance.now() * 1e6,
+    sample: () => {},
+    microtasks: null,
+    messages: null,
+    idle,
+    spins: 8,
+    breath: {
+      dispatcherPull: null,
+      stackBegin: () => {
+        const n = r.work;
+        r.served += n;
+        r.work = 0;
+        return n;
+      },
+      handler: null,
+      stackEnd: () => 0,
+      dispatcherPush: null,
+      flush: null,
+      pending: () => r.work > 0,
+      nextDeadlineMs: () => -1,
+      wait: poll ? () => asleep('poll') : null,
+    },
+    command: () => {
+      ended();
+      return true;
+    },
+    failed: (error) => {
+      throw error;
+    },
+  });
+  r.stop = () => {
+    record.set(T_COMMAND, CMD_STOP);
+    return over;
+  };
+  assert.is(record.get(T_COMMAND), CMD_RUN);
+  return r;
+}
+
+// Atomics.waitAsync holds no event loop; a worker's message port does.
+const alive = setInterval(() => {}, 1000);
+test.after(() => clearInterval(alive));
+const sleep = (ms: number): Promise<void> => new Promise((done) => setTimeout(done, ms));
+
+async function lives(r: Rig, arrivals: number): Promise<void> {
+  r.driver.start();
+  for (let i = 0; i < 400 && r.served < arrivals; i++) await sleep(5);
+  await sleep(60);
+  await r.stop();
+  assert.equal(r.overslept, []);
+  assert.equal([r.arrived, r.served], [arrivals, arrivals]);
+  assert.ok(r.counters.v[C_BUSY_BREATHS]! >= 1);
+}
+
+test('a thread that polls a device looks once more after arming the bell', async () => {
+  const r = rig(true, 'balanced', 20);
+  await lives(r, 20);
+  assert.ok(r.sleeps.poll > 0, 'it never slept');
+  assert.ok(r.counters.v[C_SLEEPS]! > 0);
+});
+
+test('so does one that waits for the bell, first blocking, then with its event loop free', async () => {
+  const r = rig(false, 'balanced', 20);
+  await lives(r, 20);
+  assert.ok(r.sleeps.async > 0, 'it never slept asynchronously');
+});
+
+test('powersave sleeps asynchronously at once, and looks before', async () => {
+  const r = rig(false, 'powersave', 20);
+  await lives(r, 20);
+  assert.is(r.sleeps.wait, 0);
+  assert.ok(r.sleeps.async > 0);
+});
+
+test('latency never sleeps', async () => {
+  const r = rig(false, 'latency', 0);
+  r.driver.start();
+  await sleep(50);
+  await r.stop();
+  assert.equal(r.sleeps, { poll: 0, wait: 0, async: 0 });
+});
+
+test('an application that owns the loop: a turn that waits looks once more, too', async () => {
+  for (const poll of [true, false]) {
+    const r = rig(poll, 'balanced', 10);
+    for (let i = 0; i < 200 && r.served < 10; i++) r.driver.turn(5);
+    r.driver.turn(5);
+    assert.equal(r.overslept, []);
+    assert.is(r.served, 10);
+    assert.ok(r.sleeps.poll + r.sleeps.wait > 0, 'it never slept');
+  }
+});
+
+test.run();
