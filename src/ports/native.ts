@@ -181,7 +181,7 @@ function wrap(raw: RawAddon): Native {
 }
 
 function load(): Native | null {
-  if (process.env['FLOWRING_NATIVE'] === '0') {
+  if (process.env.FLOWRING_NATIVE === '0') {
     problem = 'switched off by FLOWRING_NATIVE=0';
     return null;
   }

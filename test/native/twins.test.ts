@@ -18,8 +18,8 @@ if (native === null) {
   process.exit(0);
 }
 
-const SEED = Number(process.env['SEED'] ?? Date.now() & 0x7fffffff);
-const CASES = Number(process.env['CASES'] ?? 3000);
+const SEED = Number(process.env.SEED ?? Date.now() & 0x7fffffff);
+const CASES = Number(process.env.CASES ?? 3000);
 console.log(`SEED=${SEED} CASES=${CASES}`);
 
 let state = SEED | 0;
