@@ -5,7 +5,7 @@ import { C_RX_BYTES_COPIED, C_TCP_CHALLENGE_ACKS, C_TCP_PREDICTED } from '../../
 import { DROP_UNACCEPTABLE } from '../../../src/rings/drops.ts';
 import { EAGAIN, ECONNRESET, EPOLLIN } from '../../../src/stack/sockets.ts';
 import { CLOSED, ESTABLISHED } from '../../../src/stack/tcp/states.ts';
-import { ACK, FIN, PSH, RST, SYN, pattern, trace } from './trace.ts';
+import { ACK, FIN, PSH, RST, SYN, pattern, trace, Trace } from './trace.ts';
 
 test(
   'data is read in its breath with one copy, and acknowledged by the delayed ACK',
@@ -287,5 +287,33 @@ test(
     assert.is(t.counters.v[C_TCP_PREDICTED], 2);
   }),
 );
+
+test('a buffer of 4 MiB fills to the last byte, shuts the window, and is read back whole', () => {
+  const size = 4 << 20;
+  const t = new Trace({ config: { rcvbuf: size, sndbuf: size, chunks: 8192, windowScale: 7 } });
+  const s = t.accepted({ ws: 7 });
+  let at = 0;
+  let edge = 65536;
+  while (at < size) {
+    const len = Math.min(1400, edge - 1 - at);
+    assert.ok(len > 0, `shut at ${at}`);
+    t.recv(ACK | PSH, { seq: 1 + at, ack: 1, len });
+    at += len;
+    if (at === edge - 1) t.pass(40);
+    for (const x of t.out.splice(0)) edge = Math.max(edge, x.ack + (x.win << 7));
+    if (edge - 1 > size) edge = size + 1;
+  }
+  assert.is(t.sockets.readable(s), size);
+  let read = 0;
+  while (read < size) {
+    const b = t.read(s);
+    for (let i = 0; i < b.length; i += 97)
+      if (b[i] !== ((((read + i) * 7) ^ ((read + i) >> 8)) & 255)) assert.unreachable(`byte ${read + i}`);
+    read += b.length;
+  }
+  t.breath();
+  assert.is(t.out.at(-1)!.win << 7, size);
+  t.end();
+});
 
 test.run();
