@@ -8,8 +8,8 @@ import { loadNative } from '../ports/native.ts';
 import type { PortHandle } from '../ports/port.ts';
 import { createArena } from '../rings/arena.ts';
 import { CMD_DRAIN, CMD_RUN, CMD_STOP, formatControl, planControl, ROLE_BROKER, ROLE_DISPATCHER, ROLE_MAIN, ROLE_WORKER, ThreadRecord } from '../rings/control.ts';
-import { T_COMMAND, T_ROLE, T_STATE, T_WORKER, TS_FAILED, TS_QUIET, TS_STOPPED } from '../rings/control.ts';
-import { Counters } from '../rings/counters.ts';
+import { T_COMMAND, T_CPU, T_ROLE, T_STATE, T_WORKER, TS_FAILED, TS_QUIET, TS_STOPPED } from '../rings/control.ts';
+import { C_CPU_NS, Counters } from '../rings/counters.ts';
 import { Doorbell } from '../rings/doorbell.ts';
 import { auditFrames, type FrameAudit, FrameTable } from '../rings/frameTable.ts';
 import { HostPublisher } from '../rings/hostState.ts';
@@ -19,7 +19,10 @@ import { arenaBytes } from '../stack/arenaPlan.ts';
 import type { StackConfig } from '../stack/env.ts';
 import { WORK_CSUM, WORK_CUT } from '../rings/bursts.ts';
 import type { IdleMode } from '../workers/driver.ts';
-import type { BellPlace, HostPlan, ModulePlan, NativeIds, RuntimePlan, ThreadMessage, ThreadPlan, WorkerData } from '../workers/plan.ts';
+import {
+  type BellPlace, type HostPlan, type ModulePlan, type NativeIds, readSchedstat, type RuntimePlan, type ThreadMessage, type ThreadPlan,
+  type WorkerData,
+} from '../workers/plan.ts';
 import { readThreads, type ThreadFigures } from './figures.ts';
 
 export interface RuntimeOptions {
@@ -240,8 +243,10 @@ export class Runtime {
 
   /** One consistent row of figures a thread. */
   figures(): ThreadFigures[] {
-    const cpu = process.cpuUsage();
-    this.mainCounters.v[13] = (cpu.user + cpu.system) * 1000;
+    const native = loadNative();
+    const cpuNs = native !== null ? native.threadCpuNs() : readSchedstat();
+    if (cpuNs >= 0) this.mainCounters.v[C_CPU_NS] = cpuNs;
+    if (native !== null) this.records[0]!.set(T_CPU, native.currentCpu());
     this.mainCounters.commit();
     return readThreads(this.plan.control);
   }

@@ -97,6 +97,8 @@ export class Driver {
   private lastBusyMs = 0;
   private lastSampleMs = 0;
   private done = false;
+  /** When the asynchronous sleep that still runs began, in nanoseconds; 0 for none. */
+  private asleepSince = 0;
   /** True while a synchronous application loop (`turn`) owns the thread: the driver's own ticks stand back. */
   private nested = false;
 
@@ -254,14 +256,21 @@ export class Driver {
     }
     this.commit();
     this.v[C_SLEEPS]!++;
-    const before = this.env.nowNs();
+    this.asleepSince = this.env.nowNs();
     void bell.waitAsync(ticket, ms).then(() => {
-      bell.awake();
-      const slept = this.env.nowNs() - before;
-      this.v[C_IDLE_NS]! += slept;
-      this.v[C_STAGE_REST]! += slept;
+      this.roused();
       this.tick();
     });
+  }
+
+  /** Ends an asynchronous sleep: its time is idle time up to here, whoever notices first. */
+  private roused(): void {
+    if (this.asleepSince === 0) return;
+    this.env.bell.awake();
+    const slept = this.env.nowNs() - this.asleepSince;
+    this.asleepSince = 0;
+    this.v[C_IDLE_NS]! += slept;
+    this.v[C_STAGE_REST]! += slept;
   }
 
   /** Blocks this thread until the bell, the device, or `ms`. */
@@ -289,6 +298,7 @@ export class Driver {
    */
   turn(waitMs: number): number {
     const { breath, record, microtasks, messages, spins, idle } = this.env;
+    if (this.asleepSince !== 0) this.roused();
     this.nested = true;
     const b = ++this.breaths;
     let sent = 0;

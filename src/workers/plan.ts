@@ -191,7 +191,7 @@ function tidFromProc(): number {
 }
 
 /** Nanoseconds of CPU of the calling thread, from /proc; -1 where there is none. */
-function readSchedstat(): number {
+export function readSchedstat(): number {
   try {
     return Number(readFileSync('/proc/thread-self/schedstat', 'utf8').split(' ')[0]);
   } catch {

@@ -1,5 +1,6 @@
 // `flowring demo`, as `npm start` runs it: the contract of its last line, what it is worth, and how it ends.
 import { type ChildProcess, spawn } from 'node:child_process';
+import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -113,6 +114,8 @@ function good(r: Run, native: boolean): Summary {
     assert.ok(t.rxPackets > 0 && t.txPackets > 0 && t.gbps > 0, `${t.name} moved nothing: ${JSON.stringify(t)}`);
     if (native) assert.ok(t.cpu >= 0 && t.cpuSeconds > 0, `${t.name}: cpu ${t.cpu}, ${t.cpuSeconds} s`);
   }
+  // Every row is one thread's CPU time: together they cannot have used more than there was.
+  assert.ok(s.totals.cpuSeconds! <= (s.seconds + 1) * cpus().length, `${s.totals.cpuSeconds} CPU seconds in ${s.seconds} s`);
   assert.ok(s.totals.bytesVerified! > 0);
   assert.ok(s.totals.connections! > 0);
   assert.is(s.totals.failed, 0);
