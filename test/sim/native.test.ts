@@ -11,11 +11,11 @@ const seed = Number(process.env.SEED ?? Date.now() & 0x7fffffff);
 console.log(`seed ${seed}`);
 
 const native = loadNative();
-const LINK = { loss: 0.01, reorder: 0.02, duplicate: 0.01, corrupt: 0.003, delayUs: 300, jitterUs: 100 };
+const LINK = { loss: 0.05, reorder: 0.02, duplicate: 0.01, corrupt: 0.003, delayUs: 300, jitterUs: 100 };
 const KINDS: readonly (readonly [string, Partial<SimulationOptions>])[] = [
-  ['trains, checksums left to memory', {}],
+  ['trains, checksums left to memory', { stack: { trainLinksMax: 6 } }],
   ['trains cut and checksummed by the stack', { trains: false, checksum: false }],
-  ['trains with software checksums', { checksum: false }],
+  ['trains with software checksums', { checksum: false, stack: { trainLinksMax: 6 } }],
   ['single segments coalesced', { trains: false, stack: { trainLinksMax: 1 } }],
   [
     'nothing coalesced, odd segments',
