@@ -120,15 +120,27 @@ async function traffic(d: Demo, o: DemoOptions, live: LiveTable): Promise<{ thre
   const echo = resolveModule('echo-client');
   const args = ['--connect', `${SERVER_IP}:${ECHO_PORT}`, '--connections', String(o.connections), '--size', String(o.size), '--seconds', String(o.seconds)];
   const before = rows(d);
-  const t0 = performance.now();
   await Promise.all(d.clients.map((c) => c.start({ url: echo, args })));
+  const t0 = performance.now();
+  // Traffic ends when the last byte was verified; closing the connections takes a little longer.
+  const progress = (): number => sum(d.clients.flatMap((c) => c.figures()), (f) => f.bytesVerified);
+  let verified = 0;
+  let t1 = t0;
+  const look = (): void => {
+    const now = progress();
+    if (now !== verified) t1 = performance.now();
+    verified = now;
+  };
+  const watch = setInterval(look, 50);
   const ticker = setInterval(() => live.show(rows(d).map((r) => ({ ...r.f, role: r.role }))), 1000);
   try {
     await Promise.all(d.clients.map((c) => c.finished()));
   } finally {
+    clearInterval(watch);
     clearInterval(ticker);
   }
-  const seconds = round((performance.now() - t0) / 1000, 3);
+  look();
+  const seconds = round(Math.max(t1 - t0, 1) / 1000, 3);
   return { threads: summarise(before, rows(d), seconds), seconds };
 }
 
