@@ -120,20 +120,21 @@ async function traffic(d: Demo, o: DemoOptions, live: LiveTable): Promise<{ thre
   const echo = resolveModule('echo-client');
   const args = ['--connect', `${SERVER_IP}:${ECHO_PORT}`, '--connections', String(o.connections), '--size', String(o.size), '--seconds', String(o.seconds)];
   const before = rows(d);
-  await Promise.all(d.clients.map((c) => c.start({ url: echo, args })));
-  const t0 = performance.now();
-  // Traffic ends when the last byte was verified; closing the connections takes a little longer.
+  // Traffic lasts from the first verified byte to the last: starting threads and closing connections take longer.
   const progress = (): number => sum(d.clients.flatMap((c) => c.figures()), (f) => f.bytesVerified);
   let verified = 0;
+  let t0 = performance.now();
   let t1 = t0;
   const look = (): void => {
     const now = progress();
+    if (verified === 0) t0 = performance.now();
     if (now !== verified) t1 = performance.now();
     verified = now;
   };
-  const watch = setInterval(look, 50);
+  const watch = setInterval(look, 20);
   const ticker = setInterval(() => live.show(rows(d).map((r) => ({ ...r.f, role: r.role }))), 1000);
   try {
+    await Promise.all(d.clients.map((c) => c.start({ url: echo, args })));
     await Promise.all(d.clients.map((c) => c.finished()));
   } finally {
     clearInterval(watch);
