@@ -98,7 +98,8 @@ function mutate(root, m) {
   const at = join(root, m.file);
   const text = readFileSync(at, 'utf8');
   const pieces = text.split(m.find);
-  if (pieces.length !== 2) throw new Error(`${m.file} holds ${JSON.stringify(m.find)} ${pieces.length - 1} times, not once: adapt scripts/mutations/list.mjs`);
+  if (pieces.length !== 2)
+    throw new Error(`${m.file} holds ${JSON.stringify(m.find)} ${pieces.length - 1} times, not once: adapt scripts/mutations/list.mjs`);
   writeFileSync(at, pieces.join(m.replace));
   return () => writeFileSync(at, text);
 }
@@ -107,7 +108,10 @@ async function greenSeconds(root, test, known) {
   if (!known.has(test)) {
     const r = await run(root, test, GREEN_SECONDS);
     known.set(test, r.red ? null : r.seconds);
-    if (r.red) process.stdout.write(`RED  ${test} without any mutation: it can prove nothing\n${verbose ? r.output : `     ${firstComplaint(r.output)}\n`}`);
+    if (r.red)
+      process.stdout.write(
+        `RED  ${test} without any mutation: it can prove nothing\n${verbose ? r.output : `     ${firstComplaint(r.output)}\n`}`,
+      );
   }
   return known.get(test);
 }

@@ -3,7 +3,16 @@
 const IN = 'dist/src/';
 
 /** The stack by itself, on scripted segments; then two of them on virtual time. */
-const TCP = ['unit/stack/receive', 'unit/stack/beyond', 'unit/stack/send', 'unit/stack/close', 'unit/stack/handshake', 'unit/stack/p', 'sim/transfer', 'sim/smallMessages'];
+const TCP = [
+  'unit/stack/receive',
+  'unit/stack/beyond',
+  'unit/stack/send',
+  'unit/stack/close',
+  'unit/stack/handshake',
+  'unit/stack/p',
+  'sim/transfer',
+  'sim/smallMessages',
+];
 
 export const MUTATIONS = [
   // ---- frames and checksums ----

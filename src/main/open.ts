@@ -21,7 +21,9 @@ export function openSwitch(c: Config, names: readonly string[]): Switch {
   const bytes = names.length * c.frames * c.frameBytes;
   if (bytes > REGION_BYTES_MAX) {
     const most = Math.floor(REGION_BYTES_MAX / (names.length * c.frameBytes));
-    throw new ConfigError(`frames: ${names.length} ports of ${c.frames} frames of ${c.frameBytes} bytes are more than 2 GiB; at most ${most}`);
+    throw new ConfigError(
+      `frames: ${names.length} ports of ${c.frames} frames of ${c.frameBytes} bytes are more than 2 GiB; at most ${most}`,
+    );
   }
   return createSwitch({
     ports: names.map((name, i) => (i === 0 && c.mac !== null ? { name, mac: c.mac } : { name })),
@@ -77,7 +79,14 @@ function hostPlan(c: Config): HostPlan {
 }
 
 /** Options of a runtime over an open port. `cpus` by thread: dispatcher (left out for inline), then workers; -1 not pinned. */
-export function runtimeOptions(c: Config, port: PortHandle, name: string, cpus: readonly number[], controlPath: string | null, stdout: 1 | 2 = 1): RuntimeOptions {
+export function runtimeOptions(
+  c: Config,
+  port: PortHandle,
+  name: string,
+  cpus: readonly number[],
+  controlPath: string | null,
+  stdout: 1 | 2 = 1,
+): RuntimeOptions {
   const inline = c.layout === 'inline';
   const pin = (i: number): number[] => (cpus[i] === undefined || cpus[i]! < 0 ? [] : [cpus[i]!]);
   return {

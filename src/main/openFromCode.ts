@@ -34,7 +34,10 @@ export async function open(config: ConfigInput): Promise<OpenRuntime> {
   process.once('exit', () => runtime.options.port.close());
   return {
     run: (module, args = []) =>
-      runtime.start({ url: module instanceof URL ? module.href : module.startsWith('file:') ? module : pathToFileURL(module).href, args: [...args] }),
+      runtime.start({
+        url: module instanceof URL ? module.href : module.startsWith('file:') ? module : pathToFileURL(module).href,
+        args: [...args],
+      }),
     finished: () => runtime.finished(),
     onListening: (callback) => {
       runtime.onListening = callback;

@@ -22,13 +22,16 @@ export function reconcile(runtimes: readonly (readonly ThreadFigures[])[]): stri
     const workers = threads.filter((f) => f.role === 'worker');
     for (const f of [...dispatchers, ...workers]) {
       const sum = f.rxDelivered + receiveDrops(f);
-      if (f.rxPackets !== sum) problems.push(`${f.name}: received ${f.rxPackets}, delivered ${f.rxDelivered}, dropped ${JSON.stringify(f.dropsByReason)}`);
+      if (f.rxPackets !== sum)
+        problems.push(`${f.name}: received ${f.rxPackets}, delivered ${f.rxDelivered}, dropped ${JSON.stringify(f.dropsByReason)}`);
     }
     const handed = dispatchers.reduce((n, f) => n + f.rxDelivered - f.counters[C_HOST_DELIVERED]!, 0);
     const taken = workers.reduce((n, f) => n + f.rxPackets, 0);
     const redirected = workers.reduce((n, f) => n + f.counters[C_REDIRECTED]!, 0);
     if (handed + redirected !== taken) {
-      problems.push(`${workers[0]?.name ?? 'workers'}: the dispatcher handed over ${handed} frames (and ${redirected} were redirected), the workers received ${taken}`);
+      problems.push(
+        `${workers[0]?.name ?? 'workers'}: the dispatcher handed over ${handed} frames (and ${redirected} were redirected), the workers received ${taken}`,
+      );
     }
   }
   return problems;

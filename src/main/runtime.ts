@@ -7,7 +7,18 @@ import { Worker } from 'node:worker_threads';
 import { loadNative } from '../ports/native.ts';
 import type { PortHandle } from '../ports/port.ts';
 import { createArena } from '../rings/arena.ts';
-import { CMD_DRAIN, CMD_RUN, CMD_STOP, formatControl, planControl, ROLE_BROKER, ROLE_DISPATCHER, ROLE_MAIN, ROLE_WORKER, ThreadRecord } from '../rings/control.ts';
+import {
+  CMD_DRAIN,
+  CMD_RUN,
+  CMD_STOP,
+  formatControl,
+  planControl,
+  ROLE_BROKER,
+  ROLE_DISPATCHER,
+  ROLE_MAIN,
+  ROLE_WORKER,
+  ThreadRecord,
+} from '../rings/control.ts';
 import { T_COMMAND, T_CPU, T_ROLE, T_STATE, T_WORKER, TS_FAILED, TS_QUIET, TS_STOPPED } from '../rings/control.ts';
 import { C_CPU_NS, Counters } from '../rings/counters.ts';
 import { Doorbell } from '../rings/doorbell.ts';
@@ -20,7 +31,14 @@ import type { StackConfig } from '../stack/env.ts';
 import { WORK_CSUM, WORK_CUT } from '../rings/bursts.ts';
 import type { IdleMode } from '../workers/driver.ts';
 import {
-  type BellPlace, type HostPlan, type ModulePlan, type NativeIds, readSchedstat, type RuntimePlan, type ThreadMessage, type ThreadPlan,
+  type BellPlace,
+  type HostPlan,
+  type ModulePlan,
+  type NativeIds,
+  readSchedstat,
+  type RuntimePlan,
+  type ThreadMessage,
+  type ThreadPlan,
   type WorkerData,
 } from '../workers/plan.ts';
 import { readThreads, type ThreadFigures } from './figures.ts';
@@ -169,7 +187,11 @@ export class Runtime {
     const native = loadNative();
     const { plan } = this;
     const place = worker < 0 || plan.dispatcher === null ? plan.brokerBell : plan.workerBells[worker]!;
-    return new Doorbell(new Int32Array(place.block, 0, place.block.byteLength >> 2), place.at, native === null ? undefined : (fd) => native.eventfdWrite(fd));
+    return new Doorbell(
+      new Int32Array(place.block, 0, place.block.byteLength >> 2),
+      place.at,
+      native === null ? undefined : (fd) => native.eventfdWrite(fd),
+    );
   }
 
   private command(worker: number, c: number): void {

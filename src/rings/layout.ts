@@ -148,8 +148,7 @@ export const MAX_WORKERS = 64;
 export const RETA_SIZE = 512;
 
 /** Int32 words of a ring of `capacity` slots, rounded to whole 128-byte lines. */
-export const ringWords = (capacity: number, slotWords: number): number =>
-  (RING_SLOTS + capacity * slotWords + 31) & ~31;
+export const ringWords = (capacity: number, slotWords: number): number => (RING_SLOTS + capacity * slotWords + 31) & ~31;
 
 export const frameTableBytes = (frames: number): number => HEADER_BYTES + frames * 4 * FT_COLUMNS;
 

@@ -55,8 +55,17 @@ export function planPortRings(workers: number, frames: number, sizes: RingSizes)
     return here;
   };
   const p: PortRingsPlan = {
-    workers, rx: [], tx: [], recycle: [], grant: [], control: [], redirect: [], bytes: 0,
-    rxSlots: sizes.rx, txSlots: sizes.tx, grantSlots: sizes.grant,
+    workers,
+    rx: [],
+    tx: [],
+    recycle: [],
+    grant: [],
+    control: [],
+    redirect: [],
+    bytes: 0,
+    rxSlots: sizes.rx,
+    txSlots: sizes.tx,
+    grantSlots: sizes.grant,
   };
   for (let w = 0; w < workers; w++) {
     p.rx.push(place(sizes.rx, DESC_WORDS));
@@ -112,7 +121,8 @@ export class WorkerPort {
     this.control = new RingProducer(words, p.control[worker]!);
     this.recycle = new RingProducer(words, p.recycle[worker]!);
     this.grant = new RingConsumer(words, p.grant[worker]!);
-    const others = (make: (other: number) => number): number[] => Array.from({ length: p.workers }, (_, o) => (o === worker ? -1 : make(o)));
+    const others = (make: (other: number) => number): number[] =>
+      Array.from({ length: p.workers }, (_, o) => (o === worker ? -1 : make(o)));
     this.redirectIn = others((o) => p.redirect[o * p.workers + worker]!).map((at) => (at < 0 ? null : new RingConsumer(words, at)));
     this.redirectOut = others((o) => p.redirect[worker * p.workers + o]!).map((at) => (at < 0 ? null : new RingProducer(words, at)));
     this.stack = new Int32Array(p.grantSlots);

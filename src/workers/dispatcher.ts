@@ -25,7 +25,15 @@ import {
   C_TX_PACKETS,
   type Counters,
 } from '../rings/counters.ts';
-import { DROP_BAD_DESCRIPTOR, DROP_CLOSING, DROP_REASONS, DROP_RING_FULL_DATA, DROP_RING_FULL_SYN, DROP_SWITCH, DROP_TX_DEVICE } from '../rings/drops.ts';
+import {
+  DROP_BAD_DESCRIPTOR,
+  DROP_CLOSING,
+  DROP_REASONS,
+  DROP_RING_FULL_DATA,
+  DROP_RING_FULL_SYN,
+  DROP_SWITCH,
+  DROP_TX_DEVICE,
+} from '../rings/drops.ts';
 import { frameValid } from '../rings/frameTable.ts';
 import {
   D_DATA,
@@ -399,12 +407,13 @@ export function createDispatcher(env: DispatcherEnv): Dispatcher {
   function reclaim(w: number): void {
     stopped[w] = 1;
     const b = rings[w]!;
-    while (b.tx.readyNow() > 0) if (transmit(b) === 0) {
-      // The device takes nothing: what the dead wanted to send is dropped.
-      freeTrain(b.tx.words[b.tx.slot(0) + D_FRAME]!);
-      v[C_DROP + DROP_CLOSING]!++;
-      b.tx.take(1);
-    }
+    while (b.tx.readyNow() > 0)
+      if (transmit(b) === 0) {
+        // The device takes nothing: what the dead wanted to send is dropped.
+        freeTrain(b.tx.words[b.tx.slot(0) + D_FRAME]!);
+        v[C_DROP + DROP_CLOSING]!++;
+        b.tx.take(1);
+      }
     while (takeHome(b) > 0);
     while (overflowCount[w]! > 0) {
       freeTrain(overflow[w]![overflowHead[w]! * DESC_WORDS]!);

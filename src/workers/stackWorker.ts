@@ -4,7 +4,19 @@
  */
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { injectContext, type WorkerContext } from '../api/context.ts';
-import { CMD_DRAIN, CMD_RUN, CMD_STOP, T_COMMAND, T_LISTENERS, T_STATE, TS_DRAINING, TS_FAILED, TS_QUIET, TS_RUNNING, TS_STOPPED } from '../rings/control.ts';
+import {
+  CMD_DRAIN,
+  CMD_RUN,
+  CMD_STOP,
+  T_COMMAND,
+  T_LISTENERS,
+  T_STATE,
+  TS_DRAINING,
+  TS_FAILED,
+  TS_QUIET,
+  TS_RUNNING,
+  TS_STOPPED,
+} from '../rings/control.ts';
 import type { Port } from '../ports/port.ts';
 import { C_TCP_IN_SEGS, type Counters } from '../rings/counters.ts';
 import { assembleBroker, assembleStack } from './assembly.ts';
@@ -93,7 +105,8 @@ function becomeQuiet(): void {
     dispatcher.reclaim(0);
   }
   flush();
-  if (!reported && process.exitCode !== undefined && Number(process.exitCode) !== 0) post({ type: 'exitCode', worker, code: Number(process.exitCode) });
+  if (!reported && process.exitCode !== undefined && Number(process.exitCode) !== 0)
+    post({ type: 'exitCode', worker, code: Number(process.exitCode) });
   reported = true;
   record.set(T_STATE, TS_QUIET);
 }

@@ -25,16 +25,19 @@ interface Child {
 
 /** `flowring run` of a test program, as a person would. */
 function run(name: string, ...flags: string[]): Child {
-  const child = spawn(process.execPath, [BIN, 'run', fileURLToPath(program(name)), '--cpus', 'none', '--workers', '1', ...flags], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(process.execPath, [BIN, 'run', fileURLToPath(program(name)), '--cpus', 'none', '--workers', '1', ...flags], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   let text = '';
   child.stdout.on('data', (d: Buffer) => (text += d.toString()));
   child.stderr.on('data', (d: Buffer) => (text += d.toString()));
   const bound = setTimeout(() => child.kill('SIGKILL'), 30_000);
-  const ended = new Promise<number | null>((done) => child.on('close', (code) => (clearTimeout(bound), done(code))));
+  const ended = new Promise<number | null>((done) => child.on('close', done)).finally(() => clearTimeout(bound));
   return {
     text: () => text,
     until: async (line, ms) => {
-      for (const by = Date.now() + ms; !text.includes(line); await sleep(10)) if (Date.now() > by) throw new Error(`"${line}" did not appear in: ${text}`);
+      for (const by = Date.now() + ms; !text.includes(line); await sleep(10))
+        if (Date.now() > by) throw new Error(`"${line}" did not appear in: ${text}`);
     },
     signal: (s) => void child.kill(s),
     ended,
@@ -68,7 +71,7 @@ for (const layout of ['inline', 'dispatcher']) {
         await r.close();
       }`;
     const cwd = fileURLToPath(new URL('../../../', import.meta.url));
-    const child = spawn(process.execPath, ["--input-type=module", '-e', script], { cwd, stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(process.execPath, ['--input-type=module', '-e', script], { cwd, stdio: ['ignore', 'pipe', 'pipe'] });
     let text = '';
     child.stdout.on('data', (d: Buffer) => (text += d.toString()));
     child.stderr.on('data', (d: Buffer) => (text += d.toString()));

@@ -21,7 +21,8 @@ interface Outcome {
 /** Three server workers of which `serving` listen, and a client of two workers; 60 connections. */
 async function exchange(serving: string, steering: string): Promise<Outcome> {
   const config = (address: string, workers: string) =>
-    loadConfig({ flags: { address, workers, cpus: 'none' }, sets: [`steering=${steering}`, 'tcp.time-wait-ms=100', 'drain-ms=2000'] }).values;
+    loadConfig({ flags: { address, workers, cpus: 'none' }, sets: [`steering=${steering}`, 'tcp.time-wait-ms=100', 'drain-ms=2000'] })
+      .values;
   const s = config('198.18.0.1/24', '3');
   const c = config('198.18.0.2/24', '2');
   const fabric = openSwitch(s, ['server', 'client']);
@@ -60,7 +61,10 @@ for (const steering of ['reta', 'modulo']) {
     assert.is(o.failed, 0);
     assert.is(o.verified, 600 * 64);
     assert.equal(o.opened, [30, 30]);
-    assert.is(o.accepted.reduce((a, b) => a + b), 60);
+    assert.is(
+      o.accepted.reduce((a, b) => a + b),
+      60,
+    );
     for (const n of o.accepted) assert.ok(n >= 4, `shares ${o.accepted}`);
   });
   test(`some workers listen: only they accept (${steering})`, async () => {

@@ -4,7 +4,21 @@ import { existsSync, statSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type Daemon, KERNEL_IP, missing, Namespace, STACK_IP } from './namespace.ts';
-import { ab, BULK_BYTES, captured, download, drains, Files, framesFrom, KIB, ping, requests, type ServerOptions, startServer, upload } from './transfers.ts';
+import {
+  ab,
+  BULK_BYTES,
+  captured,
+  download,
+  drains,
+  Files,
+  framesFrom,
+  KIB,
+  ping,
+  requests,
+  type ServerOptions,
+  startServer,
+  upload,
+} from './transfers.ts';
 
 const DEVICE = 'frt0';
 const TRAIN_BYTES = 32 * KIB;
@@ -87,7 +101,18 @@ const CHECKSUMS: readonly Check[] = [
       const capture = await captured(ns, files, DEVICE, 0, () => download(ns, files, 'half'));
       assert.is(await framesFrom(ns, capture, STACK_IP, 1515), 0, 'a frame above the MTU');
       const fields = ['-T', 'fields', '-e', 'tcp.checksum.status'];
-      const r = await ns.run(60_000, 'tshark', '-n', '-r', capture, '-o', 'tcp.check_checksum:TRUE', '-Y', `ip.src == ${STACK_IP}`, ...fields);
+      const r = await ns.run(
+        60_000,
+        'tshark',
+        '-n',
+        '-r',
+        capture,
+        '-o',
+        'tcp.check_checksum:TRUE',
+        '-Y',
+        `ip.src == ${STACK_IP}`,
+        ...fields,
+      );
       const status = r.stdout.trim().split('\n');
       assert.ok(status.length > 300, `${status.length} segments: too few to tell`);
       // 1 is "good" (wireshark's epan/proto.h, PROTO_CHECKSUM_E_GOOD).
@@ -171,7 +196,8 @@ const PLAN: readonly [Layout, readonly Check[]][] = [
 
 const lacks = missing(['ip', 'ping', 'curl', 'ab', 'tshark']);
 if (lacks.length > 0) {
-  for (const [layout, checks] of PLAN) for (const [name] of checks) process.stdout.write(`SKIP ${layout.name}: ${name}: ${lacks.join(', ')}\n`);
+  for (const [layout, checks] of PLAN)
+    for (const [name] of checks) process.stdout.write(`SKIP ${layout.name}: ${name}: ${lacks.join(', ')}\n`);
 } else {
   const files = new Files();
   files.make('small', KIB);

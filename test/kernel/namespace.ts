@@ -138,7 +138,8 @@ export class Daemon {
       };
       const watch = (): void => {
         if (test(this)) finish(null);
-        else if (this.result !== null) finish(new Error(`ended (${this.result.code ?? this.result.signal}) before ${what}: ${this.describe()}`));
+        else if (this.result !== null)
+          finish(new Error(`ended (${this.result.code ?? this.result.signal}) before ${what}: ${this.describe()}`));
       };
       const timer = setTimeout(() => finish(new Error(`no ${what} within ${ms} ms: ${this.describe()}`)), ms);
       this.watchers.add(watch);

@@ -56,7 +56,17 @@ export interface ServerOptions {
 /** `flowring run http-server` inside; its TAP gets the kernel's address once the server listens. */
 export async function startServer(ns: Namespace, files: Files, device: string, o: ServerOptions): Promise<Daemon> {
   const settings = (o.settings ?? []).flatMap((s) => ['--set', s]);
-  const flags = ['--nic', `tap:${device}`, '--address', `${STACK_IP}/24`, '--layout', o.layout, '--workers', String(o.workers), ...settings];
+  const flags = [
+    '--nic',
+    `tap:${device}`,
+    '--address',
+    `${STACK_IP}/24`,
+    '--layout',
+    o.layout,
+    '--workers',
+    String(o.workers),
+    ...settings,
+  ];
   const program = ['--root', join(files.root, 'www'), '--upload', join(files.root, 'up'), '--listen', '80'];
   const server = ns.start(o.boundMs ?? 120_000, process.execPath, FLOWRING, 'run', 'http-server', ...flags, '--', ...program);
   await server.until('line "listening"', (d) => d.stdout.includes(`listening ${STACK_IP}:80\n`), 20_000);
@@ -70,7 +80,9 @@ export async function startServer(ns: Namespace, files: Files, device: string, o
  */
 export async function ping(ns: Namespace, count: number, bytes: number): Promise<void> {
   const r = await ns.run(20_000, 'ping', '-n', '-c', String(count + 5), '-i', '0.05', '-s', String(bytes), STACK_IP);
-  const answered = new Set([...r.stdout.matchAll(new RegExp(`^${bytes + 8} bytes from ${STACK_IP}: icmp_seq=(\\d+) `, 'gm'))].map((m) => Number(m[1])));
+  const answered = new Set(
+    [...r.stdout.matchAll(new RegExp(`^${bytes + 8} bytes from ${STACK_IP}: icmp_seq=(\\d+) `, 'gm'))].map((m) => Number(m[1])),
+  );
   for (let i = 1; i <= count; i++) assert.ok(answered.has(i), `request ${i} was not answered: ${r.stdout}${r.stderr}`);
   assert.not.match(r.stdout, /DUP|wrong data|corrupt/i, r.stdout);
 }
@@ -92,7 +104,17 @@ export async function download(ns: Namespace, files: Files, name: string, ...mor
 /** Sends a file by PUT; equal SHA-256 where the server put it. */
 export async function upload(ns: Namespace, files: Files, name: string): Promise<number> {
   const from = files.path('www', name);
-  const out = await curl(ns, 60_000, '-o', '/dev/null', '-w', '%{http_code} %{speed_upload}', '-T', from, `http://${STACK_IP}/sent-${name}`);
+  const out = await curl(
+    ns,
+    60_000,
+    '-o',
+    '/dev/null',
+    '-w',
+    '%{http_code} %{speed_upload}',
+    '-T',
+    from,
+    `http://${STACK_IP}/sent-${name}`,
+  );
   assert.match(out, /^20[014] /, `PUT: ${out}`);
   await files.equal('up', `sent-${name}`, name);
   return Number(out.split(' ')[1]);
@@ -150,7 +172,13 @@ export async function framesFrom(ns: Namespace, capture: string, source: string,
 }
 
 /** Captures on the device while `traffic` runs; `snap` bytes of each frame. Returns the file. */
-export async function captured(ns: Namespace, files: Files, device: string, snap: number, traffic: () => Promise<unknown>): Promise<string> {
+export async function captured(
+  ns: Namespace,
+  files: Files,
+  device: string,
+  snap: number,
+  traffic: () => Promise<unknown>,
+): Promise<string> {
   const at = files.path('got', `${device}.pcapng`);
   const tshark = ns.start(60_000, 'tshark', '-n', '-q', '-i', device, '-s', String(snap), '-B', '64', '-f', 'tcp', '-w', at);
   await tshark.until('capture', (d) => d.stderr.includes('Capturing on'), 15_000);

@@ -48,8 +48,10 @@ function configs(o: DemoOptions): { server: ResolvedConfig; clients: ResolvedCon
   const clientFlags = Object.fromEntries(Object.entries(flags).filter(([key]) => !SERVER_ONLY.includes(key)));
   const clientSets = sets.filter((s) => !SERVER_ONLY.includes(s.split('=')[0]!.trim()));
   const server = loadConfig({ ...o.load, code: { layout: 'dispatcher', workers: 2, address: `${SERVER_IP}/24`, ...code } });
-  if (server.origin('address') !== 'code') throw new ConfigError('address: the demo gives server and clients theirs (198.18.0.0/24)', server.origin('address'));
-  if (server.values.nic !== 'switch') throw new ConfigError(`nic: the demo runs on the switch, not on ${server.values.nic}; use: flowring run`);
+  if (server.origin('address') !== 'code')
+    throw new ConfigError('address: the demo gives server and clients theirs (198.18.0.0/24)', server.origin('address'));
+  if (server.values.nic !== 'switch')
+    throw new ConfigError(`nic: the demo runs on the switch, not on ${server.values.nic}; use: flowring run`);
   return {
     server,
     clients: Array.from({ length: o.clients }, (_, i) =>
@@ -72,7 +74,8 @@ function build(o: DemoOptions, say: (line: string) => void): Demo {
     fabric,
     server: new Runtime(runtimeOptions(server.values, fabric.handle(0), 'srv-', cpus, controlPath(), 2)),
     clients: clients.map(
-      (c, i) => new Runtime(runtimeOptions(c.values, fabric.handle(i + 1), `cli${i}-`, [cpus[1 + workers + i]!], controlPath(`.${i + 1}`), 2)),
+      (c, i) =>
+        new Runtime(runtimeOptions(c.values, fabric.handle(i + 1), `cli${i}-`, [cpus[1 + workers + i]!], controlPath(`.${i + 1}`), 2)),
     ),
   };
 }
@@ -88,7 +91,10 @@ function rows(d: Demo): { f: ThreadFigures; role: SummaryThread['role'] }[] {
     const broker = figures.find((f) => f.role === 'broker');
     for (const f of figures) {
       if (f.role !== 'worker') continue;
-      out.push({ f: { ...f, drops: f.drops + (broker?.drops ?? 0), ringHighWater: Math.max(f.ringHighWater, broker?.ringHighWater ?? 0) }, role: 'client' });
+      out.push({
+        f: { ...f, drops: f.drops + (broker?.drops ?? 0), ringHighWater: Math.max(f.ringHighWater, broker?.ringHighWater ?? 0) },
+        role: 'client',
+      });
     }
   }
   return out;
@@ -118,10 +124,23 @@ const sum = <T>(list: readonly T[], of: (t: T) => number): number => list.reduce
 
 async function traffic(d: Demo, o: DemoOptions, live: LiveTable): Promise<{ threads: SummaryThread[]; seconds: number }> {
   const echo = resolveModule('echo-client');
-  const args = ['--connect', `${SERVER_IP}:${ECHO_PORT}`, '--connections', String(o.connections), '--size', String(o.size), '--seconds', String(o.seconds)];
+  const args = [
+    '--connect',
+    `${SERVER_IP}:${ECHO_PORT}`,
+    '--connections',
+    String(o.connections),
+    '--size',
+    String(o.size),
+    '--seconds',
+    String(o.seconds),
+  ];
   const before = rows(d);
   // Traffic lasts from the first verified byte to the last: starting threads and closing connections take longer.
-  const progress = (): number => sum(d.clients.flatMap((c) => c.figures()), (f) => f.bytesVerified);
+  const progress = (): number =>
+    sum(
+      d.clients.flatMap((c) => c.figures()),
+      (f) => f.bytesVerified,
+    );
   let verified = 0;
   let t0 = performance.now();
   let t1 = t0;
@@ -189,7 +208,14 @@ export async function demoCommand(o: DemoOptions): Promise<number> {
   if (totals.wrongBytes > 0) problems.push(`${totals.wrongBytes} wrong bytes`);
   if (totals.failed > 0) problems.push(`${totals.failed} failed connections`);
   if (totals.bytesVerified === 0) problems.push('no byte was verified');
-  return report(o, live, measured, totals, problems, d.clients.some((c) => c.exitCode !== 0));
+  return report(
+    o,
+    live,
+    measured,
+    totals,
+    problems,
+    d.clients.some((c) => c.exitCode !== 0),
+  );
 }
 
 function report(
@@ -204,10 +230,16 @@ function report(
   const verified = problems.length === 0 && !clientFailed;
   for (const p of problems) process.stderr.write(`FAILED: ${p}\n`);
   const totals = {
-    cpuSeconds: round(sum(threads, (t) => t.cpuSeconds), 3),
+    cpuSeconds: round(
+      sum(threads, (t) => t.cpuSeconds),
+      3,
+    ),
     rxPackets: sum(threads, (t) => t.rxPackets),
     txPackets: sum(threads, (t) => t.txPackets),
-    gbps: round(sum(threads, (t) => t.gbps), 4),
+    gbps: round(
+      sum(threads, (t) => t.gbps),
+      4,
+    ),
     drops: sum(threads, (t) => t.drops),
     ...counts,
   };

@@ -48,8 +48,17 @@ export class LiveTable {
       const b = before[i]!;
       const all = STAGES.reduce((n, s) => n + r.stages[s]! - b.stages[s]!, 0);
       t.push([
-        r.name, r.role, r.tid, r.cpu, si((r.rxPackets - b.rxPackets) / seconds), si((r.txPackets - b.txPackets) / seconds), gbps(r, b, seconds),
-        r.ringHighWater, r.drops, percent(r.cpuSeconds - b.cpuSeconds, seconds), percent(r.idleSeconds - b.idleSeconds, seconds),
+        r.name,
+        r.role,
+        r.tid,
+        r.cpu,
+        si((r.rxPackets - b.rxPackets) / seconds),
+        si((r.txPackets - b.txPackets) / seconds),
+        gbps(r, b, seconds),
+        r.ringHighWater,
+        r.drops,
+        percent(r.cpuSeconds - b.cpuSeconds, seconds),
+        percent(r.idleSeconds - b.idleSeconds, seconds),
         ...STAGES.map((s) => (all === 0 ? '-' : percent(r.stages[s]! - b.stages[s]!, all))),
       ]);
     }
@@ -66,8 +75,12 @@ export class LiveTable {
     totals: { bytesVerified: number; connections: number; failed: number; wrongBytes: number },
     verified: boolean,
   ): void {
-    const t = new Table({ head: ['thread', 'role', 'tid', 'cpu', 'CPU s', 'rx packets', 'tx packets', 'Gbit/s', 'ring high', 'drops'], style: { compact: true, head: [], border: [] } });
-    for (const r of threads) t.push([r.name, r.role, r.tid, r.cpu, r.cpuSeconds, r.rxPackets, r.txPackets, r.gbps, r.ringHighWater, r.drops]);
+    const t = new Table({
+      head: ['thread', 'role', 'tid', 'cpu', 'CPU s', 'rx packets', 'tx packets', 'Gbit/s', 'ring high', 'drops'],
+      style: { compact: true, head: [], border: [] },
+    });
+    for (const r of threads)
+      t.push([r.name, r.role, r.tid, r.cpu, r.cpuSeconds, r.rxPackets, r.txPackets, r.gbps, r.ringHighWater, r.drops]);
     this.out.write(`${t.toString()}\n`);
     this.out.write(
       `${seconds.toFixed(1)} s: ${totals.connections} connections, ${totals.failed} failed, ${totals.bytesVerified} bytes verified, ` +
@@ -77,7 +90,8 @@ export class LiveTable {
 }
 
 const percent = (part: number, whole: number): string => `${Math.round((part / whole) * 100)}%`.padStart(4);
-const gbps = (r: Row, b: Row, seconds: number): string => (((r.rxBytes - b.rxBytes + r.txBytes - b.txBytes) * 8) / seconds / 1e9).toFixed(3);
+const gbps = (r: Row, b: Row, seconds: number): string =>
+  (((r.rxBytes - b.rxBytes + r.txBytes - b.txBytes) * 8) / seconds / 1e9).toFixed(3);
 
 function si(x: number): string {
   if (x >= 1e6) return `${(x / 1e6).toFixed(2)}M`;

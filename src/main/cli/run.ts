@@ -36,7 +36,9 @@ export async function runCommand(options: RunOptions): Promise<number> {
   const audit = runtime.audit();
   if (code === 0 && audit.free !== audit.total) {
     const { workers, ...rest } = audit;
-    process.stderr.write(`flowring: ${audit.total - audit.free} of ${audit.total} frames did not come home: ${JSON.stringify({ ...rest, workers: [...workers] })}\n`);
+    process.stderr.write(
+      `flowring: ${audit.total - audit.free} of ${audit.total} frames did not come home: ${JSON.stringify({ ...rest, workers: [...workers] })}\n`,
+    );
     code = 1;
   }
   for (const problem of code === 0 ? reconcile([runtime.figures()]) : []) {

@@ -5,7 +5,14 @@ import { attachSwitchPort } from '../../../src/ports/switchPort.ts';
 import { createSwitch } from '../../../src/ports/switch.ts';
 import { formatControl, planControl, ThreadRecord } from '../../../src/rings/control.ts';
 import {
-  C_DROP, C_PUBLISHES, C_RING_SLOTS, C_RX_DELIVERED, C_RX_PACKETS, C_TX_PACKETS, Counters, dropsTotal,
+  C_DROP,
+  C_PUBLISHES,
+  C_RING_SLOTS,
+  C_RX_DELIVERED,
+  C_RX_PACKETS,
+  C_TX_PACKETS,
+  Counters,
+  dropsTotal,
 } from '../../../src/rings/counters.ts';
 import { DROP_BAD_DESCRIPTOR, DROP_CLOSING, DROP_RING_FULL_DATA, DROP_RING_FULL_SYN } from '../../../src/rings/drops.ts';
 import { FrameTable } from '../../../src/rings/frameTable.ts';
@@ -50,8 +57,18 @@ function rig() {
     clock: record.clock(),
     random,
     host: {
-      block: control, at: cp.hostAt, address: 0xc0000202 | 0, prefix: 24, gateway: 0, mtu: 1500, macHi: attachment.macHi,
-      macLo: attachment.macLo, statics: [], counters, frames: port.frames, random,
+      block: control,
+      at: cp.hostAt,
+      address: 0xc0000202 | 0,
+      prefix: 24,
+      gateway: 0,
+      mtu: 1500,
+      macHi: attachment.macHi,
+      macLo: attachment.macLo,
+      statics: [],
+      counters,
+      frames: port.frames,
+      random,
     },
     burst: 16,
     overflow: OVERFLOW,

@@ -34,7 +34,15 @@ function rig(poll: boolean, idle: IdleMode, arrivals: number): Rig {
   const over = new Promise<void>((done) => {
     ended = done;
   });
-  const r = { record, counters, work: 0, arrived: 0, served: 0, sleeps: { poll: 0, wait: 0, async: 0 }, overslept: [] as string[] } as unknown as Rig;
+  const r = {
+    record,
+    counters,
+    work: 0,
+    arrived: 0,
+    served: 0,
+    sleeps: { poll: 0, wait: 0, async: 0 },
+    overslept: [] as string[],
+  } as unknown as Rig;
   const asleep = (way: Way): void => {
     r.sleeps[way]++;
     if (r.work > 0) r.overslept.push(`${way} with ${r.work} to do`);
