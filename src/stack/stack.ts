@@ -174,7 +174,7 @@ export function assembleStack(env: StackEnv): { stack: Stack; machine: Machine }
       reason = words[d + D_HASH];
       port.freeTrain(words[d + D_FRAME]);
     } else if ((flags & (F_TCP | F_FRAGMENT)) === F_TCP) {
-      reason = tcp.input(d);
+      reason = tcp.input(d, packets);
     } else if ((flags & (F_ICMP | F_FRAGMENT)) === F_ICMP) {
       reason = icmp.input(d);
       port.freeTrain(words[d + D_FRAME]);

@@ -38,17 +38,14 @@ export function createCongestion(m: Machine): Congestion {
       return;
     }
     dupAcks[c] = 0;
-    // After a timeout one segment an ACK until what was out then is acknowledged (RFC 3465 section 2.3).
-    const beyond = (sndUna[c] - recover[c]) | 0;
-    const repairing = beyond < 0;
     // Follows at a distance of one: left behind it would seem to lie ahead after 2 GiB, and forbid fast retransmit.
-    if (beyond > 0) recover[c] = (sndUna[c] - 1) | 0;
+    if (((sndUna[c] - recover[c]) | 0) > 0) recover[c] = (sndUna[c] - 1) | 0;
     const window = cwnd[c];
     const size = mss[c];
     if (window < ssthresh[c]) {
       // Slow start may run ahead of use by a factor of two, as the flight doubles a round trip.
       if (flight << 1 < window) return;
-      const most = (repairing ? 1 : ABC_LIMIT) * size;
+      const most = (retries[c] > 0 ? 1 : ABC_LIMIT) * size;
       cwnd[c] = window + (acked < most ? acked : most);
     } else {
       if (flight + size < window) return;

@@ -59,8 +59,11 @@ export function setPrediction(on: boolean): void {
 }
 
 export interface TcpInput {
-  /** Takes the TCP segment of the descriptor at word `d` of the arena, frame included. Returns a drop reason, or 0. */
-  input(d: number): number;
+  /**
+   * Takes the TCP segment of the descriptor at word `d` of the arena, frame included. `frames` is how many it was received
+   * as: a train that we coalesced is several, one that came whole is one. Returns a drop reason, or 0.
+   */
+  input(d: number, frames: number): number;
 }
 
 export interface InputParts {
@@ -92,8 +95,9 @@ export function createTcpInput(m: Machine, parts: InputParts): TcpInput {
   let kept = false;
 
   // hot: per packet
-  function input(d: number): number {
+  function input(d: number, frames: number): number {
     kept = false;
+    seg.frames = frames;
     const reason = demultiplex(d);
     if (!kept) port.freeTrain(words[d + D_FRAME]);
     return reason;
@@ -403,8 +407,8 @@ export function createTcpInput(m: Machine, parts: InputParts): TcpInput {
 
   function outOfOrder(c: number): number {
     counted[C_TCP_OUT_OF_ORDER]++;
-    // A duplicate ACK for every segment beyond a hole (RFC 5681 section 4.2), also for those that came as one train.
-    m.ackAgain(c, seg.len > seg.size ? Math.ceil(seg.len / seg.size) : 1);
+    // A duplicate ACK for every frame beyond a hole (RFC 5681 section 4.2), also for those that we coalesced.
+    m.ackAgain(c, seg.frames);
     const queued = reassembly.insert(c, seg.seq, seg.len, seg.frame, seg.at, seg.first, seg.skip);
     if (queued === 0) return DROP_REASSEMBLY;
     kept = true;

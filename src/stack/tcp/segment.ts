@@ -18,6 +18,8 @@ export class Segment {
   wnd = 0;
   /** Payload of one segment of it. */
   size = 0;
+  /** Frames it was received as. */
+  frames = 1;
   stamped = false;
   tsVal = 0;
   readonly options = new TcpOptions();
