@@ -224,6 +224,20 @@ export const MUTATIONS = [
     tests: ['unit/workers'],
   },
   {
+    name: 'dispatcher: a worker that is gone is still given frames',
+    file: `${IN}workers/dispatcher.js`,
+    find: 'if (stopped[w] !== 0) {',
+    replace: 'if (stopped[w] > 1) {',
+    tests: ['unit/workers'],
+  },
+  {
+    name: 'dispatcher: a SYN has no place of its own',
+    file: `${IN}workers/dispatcher.js`,
+    find: '(syn ? overflowSlots : overflowSlots - SYN_RESERVE)',
+    replace: 'overflowSlots - SYN_RESERVE',
+    tests: ['unit/workers'],
+  },
+  {
     name: 'dispatcher: a lying descriptor is sent',
     file: `${IN}workers/dispatcher.js`,
     find: 'if (!frameValid(frames, words[s + D_FRAME], words[s + D_REGION_GEN])',
@@ -307,6 +321,20 @@ export const MUTATIONS = [
     file: `${IN}stack/tcp/rto.js`,
     find: 'const ms = rtoMs[c] << 1;',
     replace: 'const ms = rtoMs[c];',
+    tests: TCP,
+  },
+  {
+    name: 'TCP: the delayed ACK never comes',
+    file: `${IN}stack/tcp/timers.js`,
+    find: 'if (ackDue[c] !== 0)\n                m.ackNow(c);',
+    replace: '',
+    tests: TCP,
+  },
+  {
+    name: 'TCP: no fast retransmission',
+    file: `${IN}stack/tcp/congestion.js`,
+    find: 'if (n !== 3)',
+    replace: 'if (n !== 300)',
     tests: TCP,
   },
   {
