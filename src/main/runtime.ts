@@ -91,6 +91,8 @@ export class Runtime {
   private failure: Error | null = null;
   private readonly exited = new Set<number>();
   private closing: Promise<void> | null = null;
+  /** Threads end because we asked them to. */
+  private stopping = false;
   private readonly nativeIds: number[];
   private readonly mainCounters: Counters;
   /** Highest exit code a program asked for. */
@@ -115,7 +117,7 @@ export class Runtime {
     if (plan.dispatcher !== null) this.spawn('dispatcherThread.js', -1, null);
     for (let w = 0; w < plan.workers; w++) this.spawn('stackWorker.js', w, module);
     const expected = plan.workers + (plan.dispatcher === null ? 0 : 1);
-    await this.until(() => this.ready.size >= expected);
+    await this.until(() => this.ready.size >= expected || this.stopping);
     const said = new Set<string>();
     for (const l of this.listeners) {
       const key = `${l.address}:${l.port}`;
@@ -140,6 +142,11 @@ export class Runtime {
       this.wake();
     });
     t.on('exit', () => {
+      const ended = this.records[me.index]!.get(T_STATE);
+      if (!this.stopping && ended !== TS_QUIET && ended !== TS_STOPPED)
+        this.failure ??= Object.assign(new Error(`${me.name} ended while the run went on: a program ends with stop(), not with process.exit()`), {
+          code: 'FLOWRING_WORKER_EXIT',
+        });
       this.exited.add(worker);
       this.wake();
     });
@@ -231,6 +238,7 @@ export class Runtime {
 
   /** Phase 3: threads end; a thread that does not is terminated. The port stays open for the audit; `close()` closes it. */
   async stop(): Promise<void> {
+    this.stopping = true;
     for (let w = 0; w < this.plan.workers; w++) this.command(w, CMD_STOP);
     if (this.plan.dispatcher !== null) this.command(-1, CMD_STOP);
     const all = this.plan.workers + (this.plan.dispatcher === null ? 0 : 1);
