@@ -144,9 +144,12 @@ export class Runtime {
     t.on('exit', () => {
       const ended = this.records[me.index]!.get(T_STATE);
       if (!this.stopping && ended !== TS_QUIET && ended !== TS_STOPPED)
-        this.failure ??= Object.assign(new Error(`${me.name} ended while the run went on: a program ends with stop(), not with process.exit()`), {
-          code: 'FLOWRING_WORKER_EXIT',
-        });
+        this.failure ??= Object.assign(
+          new Error(`${me.name} ended while the run went on: a program ends with stop(), not with process.exit()`),
+          {
+            code: 'FLOWRING_WORKER_EXIT',
+          },
+        );
       this.exited.add(worker);
       this.wake();
     });
