@@ -83,8 +83,14 @@ test('every frame is counted by both ends of a ring, on threads of their own', a
   const net = await run([]);
   crossed(net);
   addsUp(net);
-  const drops = net.all.flatMap((r) => r.figures()).reduce((n, f) => n + f.drops, 0);
-  assert.is(drops, 0, 'drops on a switch without impairments');
+  const threads = net.all.flatMap((r) => r.figures());
+  const retransmitted = total(threads, (f) => f.counters[C_TCP_RETRANS_SEGS]!);
+  for (const f of threads) {
+    const { unacceptable = 0, closing = 0, ...others } = f.dropsByReason;
+    assert.equal(others, {}, `${f.name}: drops on a switch without impairments`);
+    // A machine short of CPUs makes timers fire early: the duplicates are refused, and nothing else is.
+    assert.ok(unacceptable + closing <= retransmitted, `${f.name}: ${unacceptable + closing} duplicates of ${retransmitted} retransmissions`);
+  }
 });
 
 test('the same with steering by modulo and small rings', async () => {
