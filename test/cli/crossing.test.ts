@@ -3,7 +3,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { reconcile } from '../../src/main/reconcile.ts';
-import { C_APP_BYTES_VERIFIED, C_ARP_TX, C_HOST_DELIVERED, C_TCP_BYTES_IN, C_TCP_BYTES_OUT } from '../../src/rings/counters.ts';
+import { C_APP_BYTES_VERIFIED, C_ARP_TX, C_HOST_DELIVERED, C_TCP_BYTES_IN, C_TCP_BYTES_OUT, C_TCP_RETRANS_SEGS, C_TCP_RETRANS_SEGS } from '../../src/rings/counters.ts';
 import { RING_HEAD, RING_TAIL } from '../../src/rings/layout.ts';
 import type { ThreadFigures } from '../../src/main/figures.ts';
 import { EchoNetwork } from './echoNetwork.ts';
