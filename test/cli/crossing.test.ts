@@ -3,7 +3,14 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { reconcile } from '../../src/main/reconcile.ts';
-import { C_APP_BYTES_VERIFIED, C_ARP_TX, C_HOST_DELIVERED, C_TCP_BYTES_IN, C_TCP_BYTES_OUT, C_TCP_RETRANS_SEGS, C_TCP_RETRANS_SEGS } from '../../src/rings/counters.ts';
+import {
+  C_APP_BYTES_VERIFIED,
+  C_ARP_TX,
+  C_HOST_DELIVERED,
+  C_TCP_BYTES_IN,
+  C_TCP_BYTES_OUT,
+  C_TCP_RETRANS_SEGS,
+} from '../../src/rings/counters.ts';
 import { RING_HEAD, RING_TAIL } from '../../src/rings/layout.ts';
 import type { ThreadFigures } from '../../src/main/figures.ts';
 import { EchoNetwork } from './echoNetwork.ts';
@@ -89,7 +96,10 @@ test('every frame is counted by both ends of a ring, on threads of their own', a
     const { unacceptable = 0, closing = 0, ...others } = f.dropsByReason;
     assert.equal(others, {}, `${f.name}: drops on a switch without impairments`);
     // A machine short of CPUs makes timers fire early: the duplicates are refused, and nothing else is.
-    assert.ok(unacceptable + closing <= retransmitted, `${f.name}: ${unacceptable + closing} duplicates of ${retransmitted} retransmissions`);
+    assert.ok(
+      unacceptable + closing <= retransmitted,
+      `${f.name}: ${unacceptable + closing} duplicates of ${retransmitted} retransmissions`,
+    );
   }
 });
 
