@@ -137,7 +137,13 @@ export class Runtime {
   private spawn(file: string, worker: number, module: ModulePlan | null): void {
     const data: WorkerData = { plan: this.plan, worker, module };
     const me = worker < 0 ? this.plan.dispatcher! : this.plan.workerThreads[worker]!;
-    const t = new Worker(new URL(`../workers/${file}`, import.meta.url), { workerData: data, argv: module?.args ?? [], name: me.name });
+    const t = new Worker(new URL(`../workers/${file}`, import.meta.url), {
+      workerData: data,
+      argv: module?.args ?? [],
+      // A thread inherits the process's options, loaders included; this one it would choke on: it runs a file.
+      execArgv: process.execArgv.filter((option) => !option.startsWith('--input-type')),
+      name: me.name,
+    });
     t.on('message', (m: ThreadMessage) => this.message(m));
     t.on('error', (error) => {
       this.failure ??= error;

@@ -22,6 +22,7 @@ import { C_TCP_IN_SEGS, type Counters } from '../rings/counters.ts';
 import { assembleBroker, assembleStack } from './assembly.ts';
 import type { Dispatcher } from './dispatcher.ts';
 import { type Breath, Driver } from './driver.ts';
+import { importModule } from './importModule.ts';
 import { installResolver } from './resolver.ts';
 import { installSyncOutput } from './output.ts';
 import { Thread, type ThreadMessage, type WorkerData } from './plan.ts';
@@ -231,6 +232,6 @@ record.set(T_STATE, TS_RUNNING);
 driver.start();
 if (module !== null) {
   installResolver();
-  await import(module.url);
+  await importModule(module.url);
 }
 ready();
