@@ -110,13 +110,10 @@ function becomeQuiet(): void {
     post({ type: 'exitCode', worker, code: Number(process.exitCode) });
   reported = true;
   record.set(T_STATE, TS_QUIET);
+  post({ type: 'quiet', worker });
 }
 
-function command(c: number): boolean {
-  if (phase === 'running') beginDrain();
-  if (phase === 'serving' && (ending || c === CMD_STOP || stack.drained() || served())) closeConnections();
-  if (phase === 'draining' && (c === CMD_STOP || stack.drained() || ((clock[1]! - drainBy) | 0) >= 0)) becomeQuiet();
-  if (c !== CMD_STOP || phase !== 'quiet') return false;
+function leave(): void {
   if (port !== null) {
     port.flush();
     port.detach();
@@ -124,6 +121,24 @@ function command(c: number): boolean {
   record.set(T_STATE, TS_STOPPED);
   counters.commit();
   brokerCounters?.commit();
+}
+
+// An error ends the whole run, with its stack, through the thread's `error` event.
+process.on('uncaughtExceptionMonitor', () => record.set(T_STATE, TS_FAILED));
+// process.exit() in the program: what is open is reset and every frame goes home, as after a drain.
+process.on('exit', () => {
+  const state = record.get(T_STATE);
+  if (state === TS_STOPPED || state === TS_FAILED) return;
+  if (phase !== 'quiet') becomeQuiet();
+  leave();
+});
+
+function command(c: number): boolean {
+  if (phase === 'running') beginDrain();
+  if (phase === 'serving' && (ending || c === CMD_STOP || stack.drained() || served())) closeConnections();
+  if (phase === 'draining' && (c === CMD_STOP || stack.drained() || ((clock[1]! - drainBy) | 0) >= 0)) becomeQuiet();
+  if (c !== CMD_STOP || phase !== 'quiet') return false;
+  leave();
   // Timers the program left behind must not hold the thread.
   setImmediate(() => process.exit());
   return true;

@@ -121,6 +121,37 @@ test('a program that throws ends the run with 1 and its own stack trace', async 
   assert.match(r.stderr, /throws\.mjs/);
 });
 
+for (const [layout, workers] of [
+  ['inline', '1'],
+  ['dispatcher', '2'],
+] as const) {
+  const flags = ['--layout', layout, '--workers', workers];
+
+  test(`${layout}: process.exit in a program ends the run with its code, at once and with every frame home`, async () => {
+    for (const body of ['process.exit(3);', 'setTimeout(() => process.exit(3), 50);']) {
+      const r = flowring('run', program('exits.mjs', body), ...flags);
+      assert.is(await r.ends(), 3, r.all);
+      assert.not.match(r.stderr, /come home|failed/);
+    }
+  });
+
+  test(`${layout}: an error or a rejection long after the start ends the run with 1 and the program's own stack trace`, async () => {
+    for (const body of ["throw new Error('broke later');", "Promise.reject(new Error('broke later'));"]) {
+      const r = flowring('run', program('later.mjs', `setTimeout(() => { ${body} }, 50);`), ...flags);
+      assert.is(await r.ends(), 1, r.all);
+      assert.match(r.stderr, /broke later\n.*later\.mjs/);
+    }
+  });
+
+  test(`${layout}: a signal ends a program that is not yet imported`, async () => {
+    const body = "console.log('waits');\nsetInterval(() => {}, 1000);\nawait new Promise(() => {});";
+    const r = flowring('run', program('waits.mjs', body), ...flags);
+    await r.says(/waits/);
+    r.child.kill('SIGINT');
+    assert.is(await r.ends(), 0, r.all);
+  });
+}
+
 test('a program that does not parse ends the run with 1', async () => {
   const r = flowring('run', program('syntax.mjs', 'const = ;'), '--workers', '1');
   assert.is(await r.ends(), 1, r.all);
