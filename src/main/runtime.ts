@@ -42,6 +42,7 @@ import {
   type WorkerData,
 } from '../workers/plan.ts';
 import { readThreads, type ThreadFigures } from './figures.ts';
+import { locateSyntaxError } from './syntaxPlace.ts';
 
 export interface RuntimeOptions {
   /** Prefix of thread names, at most 6 characters. */
@@ -81,6 +82,13 @@ function sizeYoungGeneration(): void {
 /** How often main looks at its threads' states when no message came, and how often while they end. */
 const LOOK_MS = 500;
 const CLOSING_LOOK_MS = 5;
+
+/** A program may throw anything, null too. What is no Error has no stack of its own, and ours would point at the wrong place. */
+function asError(thrown: unknown): Error {
+  if (typeof thrown === 'object' && thrown !== null) return thrown as Error;
+  const text = typeof thrown === 'string' ? thrown : `${String(thrown)} was thrown, which is no Error and has no stack`;
+  return Object.assign(new Error(text), { stack: text });
+}
 
 export class Runtime {
   readonly options: RuntimeOptions;
@@ -125,7 +133,11 @@ export class Runtime {
     if (plan.dispatcher !== null) this.spawn('dispatcherThread.js', -1, null);
     for (let w = 0; w < plan.workers; w++) this.spawn('stackWorker.js', w, module);
     const expected = plan.workers + (plan.dispatcher === null ? 0 : 1);
-    await this.until(() => this.stopping || this.ready.size >= expected);
+    try {
+      await this.until(() => this.stopping || this.ready.size >= expected);
+    } catch (error) {
+      throw await locateSyntaxError(error as Error, module?.url ?? '');
+    }
     const said = new Set<string>();
     for (const l of this.listeners) {
       const key = `${l.address}:${l.port}`;
@@ -146,7 +158,7 @@ export class Runtime {
     });
     t.on('message', (m: ThreadMessage) => this.message(m));
     t.on('error', (error) => {
-      this.failure ??= error;
+      this.failure ??= asError(error);
       this.wake();
     });
     t.on('exit', (code) => this.threadEnded(worker, me.name, code));
