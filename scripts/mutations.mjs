@@ -93,13 +93,25 @@ const firstComplaint = (text) => {
   return line.trim().slice(0, 140);
 };
 
+/** The file of the mutation; for a folder the one file in it that holds the text. */
+function fileOf(root, m) {
+  if (!m.file.endsWith('/')) return join(root, m.file);
+  const names = readdirSync(join(root, m.file)).filter((n) => n.endsWith('.js'));
+  const holding = names.filter((n) => readFileSync(join(root, m.file, n), 'utf8').includes(m.find));
+  if (holding.length !== 1)
+    throw new Error(`${holding.length} files of ${m.file} hold ${JSON.stringify(m.find)}: adapt scripts/mutations/list.mjs`);
+  return join(root, m.file, holding[0]);
+}
+
 /** Puts the wrong in; throws when the text it changes is not there exactly once, because then it tests nothing. */
 function mutate(root, m) {
-  const at = join(root, m.file);
+  const at = fileOf(root, m);
   const text = readFileSync(at, 'utf8');
   const pieces = text.split(m.find);
   if (pieces.length !== 2)
-    throw new Error(`${m.file} holds ${JSON.stringify(m.find)} ${pieces.length - 1} times, not once: adapt scripts/mutations/list.mjs`);
+    throw new Error(
+      `${at.slice(root.length + 1)} holds ${JSON.stringify(m.find)} ${pieces.length - 1} times: adapt scripts/mutations/list.mjs`,
+    );
   writeFileSync(at, pieces.join(m.replace));
   return () => writeFileSync(at, text);
 }

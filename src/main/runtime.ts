@@ -42,6 +42,7 @@ import {
   type WorkerData,
 } from '../workers/plan.ts';
 import { readThreads, type ThreadFigures } from './figures.ts';
+import { locateSyntaxError } from './syntaxPlace.ts';
 
 export interface RuntimeOptions {
   /** Prefix of thread names, at most 6 characters. */
@@ -78,7 +79,16 @@ function sizeYoungGeneration(): void {
   setFlagsFromString(`--max-semi-space-size=${SEMI_SPACE_MIB}`);
 }
 
-const sleep = (ms: number): Promise<void> => new Promise((done) => setTimeout(done, ms));
+/** How often main looks at its threads' states when no message came, and how often while they end. */
+const LOOK_MS = 500;
+const CLOSING_LOOK_MS = 5;
+
+/** A program may throw anything, null too. What is no Error has no stack of its own, and ours would point at the wrong place. */
+function asError(thrown: unknown): Error {
+  if (typeof thrown === 'object' && thrown !== null) return thrown as Error;
+  const text = typeof thrown === 'string' ? thrown : `${String(thrown)} was thrown, which is no Error and has no stack`;
+  return Object.assign(new Error(text), { stack: text });
+}
 
 export class Runtime {
   readonly options: RuntimeOptions;
@@ -87,10 +97,14 @@ export class Runtime {
   private readonly records: ThreadRecord[] = [];
   private readonly listeners: { worker: number; address: number; port: number }[] = [];
   private readonly ready = new Set<number>();
-  private readonly waiters: (() => void)[] = [];
+  private readonly waiters = new Set<() => void>();
   private failure: Error | null = null;
   private readonly exited = new Set<number>();
   private closing: Promise<void> | null = null;
+  /** Threads have been asked to end: from here on one that goes is expected to. */
+  private stopping = false;
+  /** A worker's program ended its thread by itself (process.exit). */
+  private left = false;
   private readonly nativeIds: number[];
   private readonly mainCounters: Counters;
   /** Highest exit code a program asked for. */
@@ -108,14 +122,22 @@ export class Runtime {
     this.mainCounters = new Counters(plan.control, this.records[0]!.countersAt);
   }
 
-  /** Starts the threads; every worker imports `module`. Resolves when all are up and the module has been imported. */
+  /**
+   * Starts the threads; every worker imports `module`. Resolves when all are up and the module has been imported, or when
+   * the runtime is told to stop before that.
+   */
   async start(module: ModulePlan | null): Promise<void> {
+    if (this.stopping) return;
     sizeYoungGeneration();
     const { plan } = this;
     if (plan.dispatcher !== null) this.spawn('dispatcherThread.js', -1, null);
     for (let w = 0; w < plan.workers; w++) this.spawn('stackWorker.js', w, module);
     const expected = plan.workers + (plan.dispatcher === null ? 0 : 1);
-    await this.until(() => this.ready.size >= expected);
+    try {
+      await this.until(() => this.stopping || this.ready.size >= expected);
+    } catch (error) {
+      throw await locateSyntaxError(error as Error, module?.url ?? '');
+    }
     const said = new Set<string>();
     for (const l of this.listeners) {
       const key = `${l.address}:${l.port}`;
@@ -127,17 +149,33 @@ export class Runtime {
   private spawn(file: string, worker: number, module: ModulePlan | null): void {
     const data: WorkerData = { plan: this.plan, worker, module };
     const me = worker < 0 ? this.plan.dispatcher! : this.plan.workerThreads[worker]!;
-    const t = new Worker(new URL(`../workers/${file}`, import.meta.url), { workerData: data, argv: module?.args ?? [], name: me.name });
+    const t = new Worker(new URL(`../workers/${file}`, import.meta.url), {
+      workerData: data,
+      argv: module?.args ?? [],
+      // A thread inherits the process's options, loaders included; this one it would choke on: it runs a file.
+      execArgv: process.execArgv.filter((option) => !option.startsWith('--input-type')),
+      name: me.name,
+    });
     t.on('message', (m: ThreadMessage) => this.message(m));
     t.on('error', (error) => {
-      this.failure ??= error;
+      this.failure ??= asError(error);
       this.wake();
     });
-    t.on('exit', () => {
-      this.exited.add(worker);
-      this.wake();
-    });
+    t.on('exit', (code) => this.threadEnded(worker, me.name, code));
     this.threads.push(t);
+  }
+
+  private threadEnded(worker: number, name: string, code: number): void {
+    this.exited.add(worker);
+    this.ready.add(worker);
+    if (!this.stopping) {
+      // process.exit() in a program: the thread's exit handler has put its stack in order.
+      const inOrder = worker >= 0 && this.workerRecord(worker).get(T_STATE) === TS_STOPPED;
+      if (inOrder) this.exitCode = Math.max(this.exitCode, code);
+      else this.failure ??= new Error(`thread ${name} ended unasked, exit code ${code}`);
+      this.left = true;
+    }
+    this.wake();
   }
 
   private message(m: ThreadMessage): void {
@@ -146,6 +184,7 @@ export class Runtime {
       this.listeners.push(m);
       if (!known && this.isReady()) this.onListening?.(m.address, m.port);
     } else if (m.type === 'ready') this.ready.add(m.worker);
+    else if (m.type === 'quiet') this.wake();
     else if (m.type === 'exitCode') this.exitCode = Math.max(this.exitCode, m.code);
     else this.failure ??= Object.assign(new Error(m.message), { stack: m.stack, code: m.code });
     this.wake();
@@ -156,16 +195,32 @@ export class Runtime {
   }
 
   private wake(): void {
-    for (const w of this.waiters.splice(0)) w();
+    for (const w of [...this.waiters]) w();
   }
 
-  /** Resolves when `condition` holds; rejects with a thread's error. Looked at on every message and every 5 ms. */
+  /** Resolves at the next message of a thread, or after `ms`. */
+  private news(ms: number): Promise<void> {
+    return new Promise((done) => {
+      const over = (): void => {
+        clearTimeout(timer);
+        this.waiters.delete(over);
+        done();
+      };
+      const timer = setTimeout(over, ms);
+      this.waiters.add(over);
+    });
+  }
+
+  /**
+   * Resolves when `condition` holds; rejects with a thread's error. Looked at on every message, and beside that often only
+   * where the end is near: what lasts as long as the program shall cost nothing.
+   */
   private async until(condition: () => boolean, limitMs = Number.POSITIVE_INFINITY): Promise<boolean> {
     const by = performance.now() + limitMs;
     while (!condition()) {
       if (this.failure !== null) throw this.failure;
       if (performance.now() >= by) return false;
-      await Promise.race([new Promise<void>((done) => this.waiters.push(done)), sleep(5)]);
+      await this.news(limitMs === Number.POSITIVE_INFINITY ? LOOK_MS : CLOSING_LOOK_MS);
     }
     return true;
   }
@@ -205,26 +260,38 @@ export class Runtime {
     return true;
   }
 
-  /** Resolves when every worker has ended by itself (its program called stop), or failed. */
+  /** Resolves when every worker has ended by itself (its program called stop), or one called process.exit; rejects when one failed. */
   async finished(): Promise<void> {
-    await this.until(() => this.closing !== null || this.allWorkers((s) => s === TS_QUIET || s === TS_STOPPED));
+    await this.until(
+      () => this.closing !== null || this.left || this.neverStarted() || this.allWorkers((s) => s === TS_QUIET || s === TS_STOPPED),
+    );
+    if (this.closing === null && this.failure !== null) throw this.failure;
+  }
+
+  private neverStarted(): boolean {
+    return this.stopping && this.threads.length === 0;
   }
 
   /** Phase 1: listeners close, connections finish (up to drainMs, then RST), stacks give every frame back. */
   async drain(): Promise<void> {
+    this.stopping = true;
+    this.wake();
+    if (this.neverStarted()) return;
     for (let w = 0; w < this.plan.workers; w++) if (this.workerRecord(w).get(T_COMMAND) === CMD_RUN) this.command(w, CMD_DRAIN);
     await this.until(() => this.allWorkers((s, w) => s === TS_QUIET || s === TS_STOPPED || this.exited.has(w)), this.plan.drainMs + 2000);
   }
 
   /** Phase 2: the dispatcher empties its rings; it goes on taking frames home until `stop`. */
   async quiet(): Promise<boolean> {
-    if (this.plan.dispatcher === null) return true;
+    if (this.plan.dispatcher === null || this.neverStarted()) return true;
     this.command(-1, CMD_DRAIN);
     return this.until(() => this.records[1]!.get(T_STATE) === TS_QUIET || this.exited.has(-1), 5000).catch(() => false);
   }
 
   /** Phase 3: threads end; a thread that does not is terminated. The port stays open for the audit; `close()` closes it. */
   async stop(): Promise<void> {
+    this.stopping = true;
+    if (this.neverStarted()) return;
     for (let w = 0; w < this.plan.workers; w++) this.command(w, CMD_STOP);
     if (this.plan.dispatcher !== null) this.command(-1, CMD_STOP);
     const all = this.plan.workers + (this.plan.dispatcher === null ? 0 : 1);

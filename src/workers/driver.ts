@@ -97,6 +97,8 @@ export class Driver {
   private lastBusyMs = 0;
   private lastSampleMs = 0;
   private done = false;
+  /** The command word as `control` saw it last: one that came later must not be slept over. */
+  private commandSeen = CMD_RUN;
   /** When the asynchronous sleep that still runs began, in nanoseconds; 0 for none. */
   private asleepSince = 0;
   /** True while a synchronous application loop (`turn`) owns the thread: the driver's own ticks stand back. */
@@ -149,6 +151,7 @@ export class Driver {
   private control(): boolean {
     const { record, command } = this.env;
     const c = record.words[record.at + T_COMMAND]!;
+    this.commandSeen = c;
     if (c === CMD_RUN || !command(c)) return false;
     this.done = true;
     this.commit();
@@ -249,7 +252,7 @@ export class Driver {
       return;
     }
     const ticket = bell.prepare(SLEEP_ASYNC);
-    if (breath.pending()) {
+    if (this.news()) {
       bell.awake();
       setImmediate(this.tick);
       return;
@@ -261,6 +264,12 @@ export class Driver {
       this.roused();
       this.tick();
     });
+  }
+
+  /** The last look, with the bell armed: work, or a command. */
+  private news(): boolean {
+    const { breath, record } = this.env;
+    return breath.pending() || record.get(T_COMMAND) !== this.commandSeen;
   }
 
   /** Ends an asynchronous sleep: its time is idle time up to here, whoever notices first. */
@@ -277,7 +286,7 @@ export class Driver {
   private sleep(ms: number): void {
     const { bell, breath, nowNs } = this.env;
     const ticket = bell.prepare(breath.wait !== null ? SLEEP_POLL : SLEEP_WAIT);
-    if (breath.pending()) {
+    if (this.news()) {
       bell.awake();
       return;
     }

@@ -95,6 +95,7 @@ export interface WorkerData {
 export type ThreadMessage =
   | { type: 'listening'; worker: number; address: number; port: number }
   | { type: 'ready'; worker: number }
+  | { type: 'quiet'; worker: number }
   | { type: 'error'; worker: number; message: string; stack: string; code: string }
   | { type: 'exitCode'; worker: number; code: number };
 

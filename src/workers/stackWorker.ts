@@ -22,6 +22,7 @@ import { C_TCP_IN_SEGS, type Counters } from '../rings/counters.ts';
 import { assembleBroker, assembleStack } from './assembly.ts';
 import type { Dispatcher } from './dispatcher.ts';
 import { type Breath, Driver } from './driver.ts';
+import { importModule } from './importModule.ts';
 import { installResolver } from './resolver.ts';
 import { installSyncOutput } from './output.ts';
 import { Thread, type ThreadMessage, type WorkerData } from './plan.ts';
@@ -48,6 +49,8 @@ const { stack, workerPort, host, flush } = assembleStack(thread, worker, inline 
 const DRAIN_LOOK_MS = 20;
 /** Connections on which nothing has come for this long wait for a request: they may be closed. */
 const SILENT_MS = 500;
+/** A program that nobody has driven for this long after its import has probably forgotten to. */
+const NO_LOOP_MS = 2000;
 
 // Drain and stop --------------------------------------------------------------------------------------------------
 /** This worker wants to end by itself (the program called stop). */
@@ -109,13 +112,10 @@ function becomeQuiet(): void {
     post({ type: 'exitCode', worker, code: Number(process.exitCode) });
   reported = true;
   record.set(T_STATE, TS_QUIET);
+  post({ type: 'quiet', worker });
 }
 
-function command(c: number): boolean {
-  if (phase === 'running') beginDrain();
-  if (phase === 'serving' && (ending || c === CMD_STOP || stack.drained() || served())) closeConnections();
-  if (phase === 'draining' && (c === CMD_STOP || stack.drained() || ((clock[1]! - drainBy) | 0) >= 0)) becomeQuiet();
-  if (c !== CMD_STOP || phase !== 'quiet') return false;
+function leave(): void {
   if (port !== null) {
     port.flush();
     port.detach();
@@ -123,6 +123,24 @@ function command(c: number): boolean {
   record.set(T_STATE, TS_STOPPED);
   counters.commit();
   brokerCounters?.commit();
+}
+
+// An error ends the whole run, with its stack, through the thread's `error` event.
+process.on('uncaughtExceptionMonitor', () => record.set(T_STATE, TS_FAILED));
+// process.exit() in the program: what is open is reset and every frame goes home, as after a drain.
+process.on('exit', () => {
+  const state = record.get(T_STATE);
+  if (state === TS_STOPPED || state === TS_FAILED) return;
+  if (phase !== 'quiet') becomeQuiet();
+  leave();
+});
+
+function command(c: number): boolean {
+  if (phase === 'running') beginDrain();
+  if (phase === 'serving' && (ending || c === CMD_STOP || stack.drained() || served())) closeConnections();
+  if (phase === 'draining' && (c === CMD_STOP || stack.drained() || ((clock[1]! - drainBy) | 0) >= 0)) becomeQuiet();
+  if (c !== CMD_STOP || phase !== 'quiet') return false;
+  leave();
   // Timers the program left behind must not hold the thread.
   setImmediate(() => process.exit());
   return true;
@@ -209,6 +227,14 @@ const context: WorkerContext = {
 };
 injectContext(context);
 
+/** Not an error: a program may wait for something first, or want no more than a stack that answers ping. */
+function hintNoLoop(): void {
+  if (phase !== 'running' || breath.handler !== null || driver.parity) return;
+  process.stderr.write(
+    'flowring: the program has no loop yet, so nothing serves its sockets: call run(mctx, ep, handler), or epollWait in a loop; stop(mctx) ends it\n',
+  );
+}
+
 // A listener keeps the event loop alive while the thread sleeps in Atomics.waitAsync.
 parentPort!.on('message', () => {});
 if (dispatcher !== null) dispatcher.host.start();
@@ -216,6 +242,7 @@ record.set(T_STATE, TS_RUNNING);
 driver.start();
 if (module !== null) {
   installResolver();
-  await import(module.url);
+  await importModule(module.url);
+  if (worker === 0) setTimeout(hintNoLoop, NO_LOOP_MS).unref();
 }
 ready();

@@ -19,6 +19,9 @@ interface Rig {
   /** Sleeps by way, and those that began although work was there. */
   sleeps: Record<Way, number>;
   overslept: string[];
+  /** Set: a command comes in the moment the bell is armed. */
+  lateCommand: boolean;
+  over: Promise<void>;
   stop: () => Promise<void>;
 }
 
@@ -42,10 +45,13 @@ function rig(poll: boolean, idle: IdleMode, arrivals: number): Rig {
     served: 0,
     sleeps: { poll: 0, wait: 0, async: 0 },
     overslept: [] as string[],
+    lateCommand: false,
+    over,
   } as unknown as Rig;
   const asleep = (way: Way): void => {
     r.sleeps[way]++;
     if (r.work > 0) r.overslept.push(`${way} with ${r.work} to do`);
+    if (record.get(T_COMMAND) !== CMD_RUN) r.overslept.push(`${way} over a command`);
   };
   class LateBell extends Doorbell {
     override prepare(mode: number): number {
@@ -54,6 +60,7 @@ function rig(poll: boolean, idle: IdleMode, arrivals: number): Rig {
         r.arrived++;
         r.work++;
       }
+      if (r.lateCommand) record.set(T_COMMAND, CMD_STOP);
       return ticket;
     }
     override wait(ticket: number, ms: number): boolean {
@@ -147,6 +154,21 @@ test('powersave sleeps asynchronously at once, and looks before', async () => {
   await lives(r, 20);
   assert.is(r.sleeps.wait, 0);
   assert.ok(r.sleeps.async > 0);
+});
+
+test('a command that comes while the bell is being armed is not slept over', async () => {
+  for (const poll of [true, false])
+    for (const idle of ['balanced', 'powersave'] as const) {
+      const r = rig(poll, idle, 0);
+      r.lateCommand = true;
+      r.driver.start();
+      await r.over;
+      assert.equal(r.overslept, []);
+    }
+  const turned = rig(false, 'balanced', 0);
+  turned.lateCommand = true;
+  turned.driver.turn(5);
+  assert.equal(turned.overslept, []);
 });
 
 test('latency never sleeps', async () => {

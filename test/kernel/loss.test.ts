@@ -1,0 +1,81 @@
+// Two frames in a hundred lost each way between us and the kernel, trains as a whole: everything still arrives.
+import { writeFileSync } from 'node:fs';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { type Daemon, missing, Namespace } from './namespace.ts';
+import { ab, download, drains, Files, KIB, type ServerOptions, startServer, upload } from './transfers.ts';
+
+const DEVICE = 'frt2';
+const LOST_OF_1000 = 20;
+const BYTES = 4_000_000;
+
+const WAYS: readonly (ServerOptions & { name: string })[] = [
+  { name: 'with trains', layout: 'dispatcher', workers: 2 },
+  { name: 'without offloads', layout: 'inline', workers: 1, settings: ['offload.tx-checksum=off', 'offload.tso=off'] },
+];
+
+interface World {
+  ns: Namespace;
+  server: Daemon;
+  files: Files;
+}
+
+/** nft's netdev family hooks in at the device itself, on both sides of the kernel's stack. */
+async function lose(w: World): Promise<void> {
+  const hooks = ['ingress', 'egress'].map(
+    (hook) =>
+      `chain ${hook}_loss { type filter hook ${hook} device "${DEVICE}" priority 0; numgen random mod 1000 < ${LOST_OF_1000} counter drop; }`,
+  );
+  const file = w.files.path('got', 'loss.nft');
+  writeFileSync(file, `table netdev loss {\n${hooks.join('\n')}\n}\n`);
+  const r = await w.ns.run(10_000, 'nft', '-f', file);
+  assert.is(r.code, 0, r.stderr);
+}
+
+/** Frames the rules have dropped, both ways. */
+async function lost(w: World): Promise<number[]> {
+  const r = await w.ns.run(10_000, 'nft', 'list', 'ruleset');
+  return [...r.stdout.matchAll(/counter packets (\d+)/g)].map((m) => Number(m[1]));
+}
+
+type Check = [name: string, run: (w: World) => Promise<void>];
+
+const CHECKS: readonly Check[] = [
+  [
+    '4 MB down and up, equal SHA-256',
+    async (w) => {
+      await download(w.ns, w.files, 'bytes');
+      await upload(w.ns, w.files, 'bytes');
+      assert.ok(
+        (await lost(w)).every((n) => n > 0),
+        'the link lost nothing in one direction',
+      );
+    },
+  ],
+  ['ab: 500 requests over 50 connections at a time, none failed', async ({ ns }) => void (await ab(ns, 500, 50, false, 'small'))],
+  ['SIGINT drains: exit 0, no complaint', ({ server }) => drains(server)],
+];
+
+const lacks = missing(['ip', 'curl', 'ab', 'nft']);
+if (lacks.length > 0) {
+  for (const { name } of WAYS) for (const [check] of CHECKS) process.stdout.write(`SKIP ${name}: ${check}: ${lacks.join(', ')}\n`);
+} else {
+  const files = new Files();
+  files.make('bytes', BYTES);
+  files.make('small', KIB);
+  for (const way of WAYS) {
+    const tests = suite(way.name);
+    const w = { files } as World;
+    tests.before(async () => {
+      w.ns = new Namespace();
+      w.server = await startServer(w.ns, files, DEVICE, way);
+      await lose(w);
+    });
+    tests.after(async () => {
+      await w.server?.stop('SIGKILL');
+      w.ns?.remove();
+    });
+    for (const [name, run] of CHECKS) tests(name, () => run(w));
+    tests.run();
+  }
+}
