@@ -11,7 +11,6 @@ import {
   EALREADY,
   EBADF,
   ECONNABORTED,
-  EINPROGRESS,
   EINVAL,
   EISCONN,
   ENETUNREACH,
@@ -29,12 +28,12 @@ import {
 import type { ReadyList, Sockets } from '../sockets.ts';
 import type { AcceptQueues } from './accept.ts';
 import type { Handshake } from './handshake.ts';
-import { halfSip } from './isn.ts';
 import type { Machine } from './machine.ts';
 import type { Output } from './output.ts';
 import type { ReceiveBuffer } from './receiveBuffer.ts';
 import type { Reset } from './reset.ts';
 import type { SendBuffer } from './sendBuffer.ts';
+import { SourcePorts } from './sourcePorts.ts';
 import {
   CAN_SEND,
   CLOSE_WAIT,
@@ -50,11 +49,7 @@ import {
 } from './states.ts';
 import { T_BOUND, T_CLAIMED, T_DEAD, T_EOF, T_FIN, T_FULL, T_NODELAY, T_OPEN, T_RDSHUT, T_USED } from './tcb.ts';
 
-/** Local ports of connections that did not bind: Linux's range. */
-const EPHEMERAL_FIRST = 32768;
-const EPHEMERAL_COUNT = 28232;
 const BACKLOG_MAX = 65535;
-const SCARCE_MS = 100;
 
 export interface CallParts {
   handshake: Handshake;
@@ -75,12 +70,7 @@ export class TcpSockets implements Sockets {
   private readonly pfLen: Int32Array;
   private readonly sbLen: Int32Array;
   private readonly errorOf: Int32Array;
-  private readonly portKey0: number;
-  private readonly portKey1: number;
-  /** The destination to which there was no free port, and until when that is believed; port 0: none. */
-  private scarceIp = 0;
-  private scarcePort = 0;
-  private scarceUntilMs = 0;
+  private readonly sourcePorts: SourcePorts;
 
   constructor(m: Machine, parts: CallParts) {
     this.m = m;
@@ -92,8 +82,7 @@ export class TcpSockets implements Sockets {
     this.pfLen = m.tcb.pfLen;
     this.sbLen = m.tcb.sbLen;
     this.errorOf = m.tcb.error;
-    this.portKey0 = m.env.random() | 0;
-    this.portKey1 = m.env.random() | 0;
+    this.sourcePorts = new SourcePorts(m, parts.handshake);
   }
 
   // hot: per packet
@@ -132,7 +121,7 @@ export class TcpSockets implements Sockets {
     if (this.stateOf[s] !== CLOSED || (this.flags[s] & T_USED) !== 0) return -EINVAL;
     let port = t.ports[s];
     if (port === 0) {
-      port = this.freePort();
+      port = this.sourcePorts.free();
       if (port === 0) return -EADDRINUSE;
       this.m.boundTo[port]++;
       this.flags[s] |= T_BOUND;
@@ -144,16 +133,6 @@ export class TcpSockets implements Sockets {
     this.m.env.steering.serve(STEER_TCP, port, this.m.env.worker, true);
     this.flags[s] |= T_CLAIMED;
     this.m.enter(s, LISTEN);
-    return 0;
-  }
-
-  /** A port nobody here uses, for listen() without bind(). */
-  private freePort(): number {
-    const start = (this.m.env.random() >>> 1) % EPHEMERAL_COUNT;
-    for (let i = 0; i < EPHEMERAL_COUNT; i++) {
-      const port = EPHEMERAL_FIRST + ((start + i) % EPHEMERAL_COUNT);
-      if (this.m.boundTo[port] === 0 && !this.m.env.steering.served(STEER_TCP, port)) return port;
-    }
     return 0;
   }
 
@@ -175,76 +154,7 @@ export class TcpSockets implements Sockets {
     // Broadcast and multicast are no peers, and a connection to ourselves would never leave the stack.
     if (ip >>> 28 >= 14 || ip === host.address()) return -ENETUNREACH;
     const local = this.m.tcb.localIp[s] !== 0 ? this.m.tcb.localIp[s] : host.address();
-    return (this.flags[s] & T_BOUND) !== 0 ? this.connectBound(s, local, ip, port) : this.connectAny(s, local, ip, port);
-  }
-
-  /** The bound port may belong elsewhere by hash: then this worker claims it in the steering table. */
-  private connectBound(s: number, local: number, ip: number, port: number): number {
-    const { steering, worker } = this.m.env;
-    const localPort = this.m.tcb.ports[s] & 0xffff;
-    if (!this.home(local, ip, port, localPort)) {
-      if (steering.served(STEER_TCP, localPort)) return -EADDRNOTAVAIL;
-      steering.serve(STEER_TCP, localPort, worker, true);
-      if (!this.home(local, ip, port, localPort)) {
-        steering.serve(STEER_TCP, localPort, worker, false);
-        return -EADDRNOTAVAIL;
-      }
-      this.flags[s] |= T_CLAIMED;
-    }
-    return this.begin(s, local, ip, port, localPort) ? -EINPROGRESS : -EADDRNOTAVAIL;
-  }
-
-  /**
-   * RFC 6056 algorithm 3: a keyed hash of the destination plus a random start; then the first port from there whose
-   * 4-tuple is free and whose hash comes home to this worker.
-   */
-  private connectAny(s: number, local: number, ip: number, port: number): number {
-    // A search through all ports that found none is not repeated for a while.
-    if (port === this.scarcePort && ip === this.scarceIp && ((this.m.clock[1] - this.scarceUntilMs) | 0) < 0) {
-      const result = this.connectScarce(s, local, ip, port);
-      if (result === -EINPROGRESS) return result;
-    }
-    const offset = (halfSip(this.portKey0, this.portKey1, ip, local, port, 2, 4) ^ this.m.env.random()) >>> 1;
-    for (let i = 0; i < EPHEMERAL_COUNT; i++) {
-      const localPort = EPHEMERAL_FIRST + ((offset + i) % EPHEMERAL_COUNT);
-      if (this.m.boundTo[localPort] !== 0 || !this.home(local, ip, port, localPort)) continue;
-      if (this.begin(s, local, ip, port, localPort)) return -EINPROGRESS;
-    }
-    this.scarceIp = ip;
-    this.scarcePort = port;
-    this.scarceUntilMs = (this.m.clock[1] + SCARCE_MS) | 0;
-    return this.connectScarce(s, local, ip, port);
-  }
-
-  /** Every port to this destination is in use: the oldest TIME_WAIT among them gives up its own. */
-  private connectScarce(s: number, local: number, ip: number, port: number): number {
-    const t = this.m.tcb;
-    const { waiting } = this.m;
-    for (let c = waiting.oldest; c >= 0; c = waiting.after(c)) {
-      if (t.remoteIp[c] !== ip || t.localIp[c] !== local || t.ports[c] >>> 16 !== port) continue;
-      const localPort = t.ports[c] & 0xffff;
-      if (this.m.boundTo[localPort] !== 0 || !this.home(local, ip, port, localPort)) continue;
-      const floor = t.sndMax[c];
-      this.m.giveUp(c);
-      this.begin(s, local, ip, port, localPort);
-      this.m.startAbove(s, floor);
-      return -EINPROGRESS;
-    }
-    return -EADDRNOTAVAIL;
-  }
-
-  private home(local: number, ip: number, port: number, localPort: number): boolean {
-    const { steering, flowHash, worker } = this.m.env;
-    return steering.owner(STEER_TCP, flowHash(ip, local, port, localPort), localPort) === worker;
-  }
-
-  /** Opens unless the 4-tuple is taken (TIME_WAIT counts). */
-  private begin(s: number, local: number, ip: number, port: number, localPort: number): boolean {
-    const ports = (port << 16) | localPort;
-    const hash = this.m.flows.hash(ip, local, ports);
-    if (this.m.flows.find(ip, local, ports, hash) >= 0) return false;
-    this.parts.handshake.connect(s, local, ip, ports, hash);
-    return true;
+    return (this.flags[s] & T_BOUND) !== 0 ? this.sourcePorts.bound(s, local, ip, port) : this.sourcePorts.any(s, local, ip, port);
   }
 
   // hot: per packet
@@ -256,7 +166,7 @@ export class TcpSockets implements Sockets {
     const want = length < room ? length : room;
     if (want <= 0) return 0;
     const n = this.parts.receive.read(s, buffer, offset, want, peek);
-    if (!peek && this.stateOf[s] !== CLOSED && this.parts.output.windowOpened(s)) this.m.ackNow(s);
+    if (!peek && this.stateOf[s] !== CLOSED && (this.flags[s] & T_EOF) === 0 && this.parts.output.windowOpened(s)) this.m.ackNow(s);
     return n;
   }
 

@@ -393,7 +393,8 @@ export function createTcpInput(m: Machine, parts: InputParts): TcpInput {
     if (ackDue[c] < 2) ackDue[c] = ((rcvNxt[c] - lastAckSent[c]) | 0) >= rcvMss[c] << 1 ? 2 : 1;
     m.wantOutput(c);
     m.notify(c, EPOLLIN);
-    if ((flags[c] & T_FIN_SEEN) !== 0 && rcvNxt[c] === rcvFin[c]) finInOrder(c);
+    // Beyond the FIN there is nothing: a peer that sends more is heard no further.
+    if ((flags[c] & T_FIN_SEEN) !== 0 && ((rcvNxt[c] - rcvFin[c]) | 0) >= 0) finInOrder(c);
     return DROP_NONE;
   }
 

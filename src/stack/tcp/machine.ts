@@ -20,6 +20,7 @@ import { Ready } from '../readyList.ts';
 import { EMFILE, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP } from '../sockets.ts';
 import type { Transmit } from '../transmit.ts';
 import { AgeList } from './ageList.ts';
+import { ChallengeLimit } from './challengeLimit.ts';
 import { IsnGenerator } from './isn.ts';
 import { CLOSED, EDGES, ESTABLISHED, CLOSE_WAIT, GONE, STATE_NAME, SYN_RCVD, SYN_SENT, TIME_WAIT } from './states.ts';
 import {
@@ -34,7 +35,6 @@ import {
   T_HASHED,
   T_OPEN,
   T_QUEUED,
-  T_TS,
   T_USED,
   T_WAITING,
   Tcb,
@@ -45,10 +45,6 @@ import { Wheel } from './wheel.ts';
 export const PORT_TABLE_WORDS = 2 * 65536;
 
 const ESTAB = (1 << ESTABLISHED) | (1 << CLOSE_WAIT);
-/** Out-of-window replies of one connection are this far apart (RFC 5961 section 7, Linux's figure). */
-const CHALLENGE_GAP_MS = 500;
-/** And all connections together send about this many challenge ACKs a second, randomised so that it cannot be counted. */
-const CHALLENGES_PER_SECOND = 1000;
 /** Duplicate ACKs one breath sends at most, plus one: three start a fast retransmit, the others only open the peer's window. */
 const DUP_ACKS_MAX = 17;
 
@@ -105,8 +101,7 @@ export class Machine {
   private readonly onList: Int32Array;
   private readonly outNext: Int32Array;
   private freeTop = 0;
-  private challengeSecond = 0;
-  private challengeBudget = 0;
+  private readonly challenges: ChallengeLimit;
 
   constructor(env: StackEnv, transmit: Transmit, neighbor: Neighbor) {
     const config = env.config;
@@ -125,6 +120,7 @@ export class Machine {
     this.moves = new Moves(env);
     this.transmit = transmit;
     this.neighbor = neighbor;
+    this.challenges = new ChallengeLimit(this.tcb.challengeAtMs, env.random);
     this.isn = new IsnGenerator(env.random, env.clock[0]);
     this.listenerOf = new Int32Array(env.arena.memory, env.arena.take(65536) * 4, 65536).fill(0);
     this.boundTo = new Int32Array(env.arena.memory, env.arena.take(65536) * 4, 65536).fill(0);
@@ -283,19 +279,9 @@ export class Machine {
     return at === 0 ? 1 : at;
   }
 
-  /** Whether another reply to an unacceptable segment of `c` is allowed now (RFC 5961 sections 7 and 10). */
+  /** Whether another reply to an unacceptable segment of `c` is allowed now. */
   mayChallenge(c: number): boolean {
-    const now = this.clock[1];
-    const t = this.tcb;
-    if (t.challengeAtMs[c] !== 0 && ((now - t.challengeAtMs[c]) | 0) < CHALLENGE_GAP_MS) return false;
-    if (((now - this.challengeSecond) | 0) >= 1000) {
-      this.challengeSecond = now;
-      this.challengeBudget = (CHALLENGES_PER_SECOND >> 1) + ((this.env.random() >>> 1) % CHALLENGES_PER_SECOND);
-    }
-    if (this.challengeBudget <= 0) return false;
-    this.challengeBudget--;
-    t.challengeAtMs[c] = now === 0 ? 1 : now;
-    return true;
+    return this.challenges.allow(c, this.clock[1]);
   }
 
   /** A challenge ACK, within its rate. */
@@ -509,10 +495,5 @@ export class Machine {
   private stopWaiting(c: number): void {
     this.flags[c] &= ~T_WAITING;
     this.waiting.remove(c);
-  }
-
-  /** Whether timestamps are in use. */
-  stamped(c: number): boolean {
-    return (this.flags[c] & T_TS) !== 0;
   }
 }

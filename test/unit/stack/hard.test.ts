@@ -4,7 +4,7 @@ import * as assert from 'uvu/assert';
 import { C_TCP_CHALLENGE_ACKS, C_TCP_FAST_RETRANS } from '../../../src/rings/counters.ts';
 import { ECONNREFUSED, EINPROGRESS } from '../../../src/stack/sockets.ts';
 import { IsnGenerator } from '../../../src/stack/tcp/isn.ts';
-import { CLOSED, ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, SYN_RCVD } from '../../../src/stack/tcp/states.ts';
+import { CLOSE_WAIT, CLOSED, ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, SYN_RCVD } from '../../../src/stack/tcp/states.ts';
 import { ACK, FIN, PEER, PSH, RST, SYN, Trace, trace } from './trace.ts';
 
 const crossed = (t: Trace): number => {
@@ -216,6 +216,32 @@ test(
     assert.is(cut.port, 5001);
     assert.is((cut.seq + t.iss - iss[0]!) | 0, 1001, 'the number of a RST the peer believes');
     assert.is(t.sockets.state(b), ESTABLISHED);
+  }),
+);
+
+test(
+  'data that a peer sends beyond its own FIN does not keep the end of the stream away',
+  trace({}, (t) => {
+    const s = t.accepted();
+    t.recv(FIN | ACK, { seq: 101, ack: 1 });
+    t.recv(ACK, { seq: 101, ack: 1, len: 50 });
+    t.recv(ACK, { seq: 1, ack: 1, len: 100 });
+    t.out.length = 0;
+    assert.ok(t.read(s).length >= 100);
+    assert.is(t.read(s).length, 0);
+    assert.is(t.sockets.state(s), CLOSE_WAIT);
+  }),
+);
+
+test(
+  'after the peer FIN reading sends no window updates',
+  trace({ config: { rcvbuf: 8192 } }, (t) => {
+    const s = t.accepted();
+    for (let i = 0; i < 5; i++) t.recv(ACK, { seq: 1 + i * 1460, ack: 1, len: 1460 });
+    t.recv(FIN | ACK, { seq: 7301, ack: 1 });
+    t.out.length = 0;
+    assert.is(t.read(s).length, 7300);
+    t.breath().silent();
   }),
 );
 

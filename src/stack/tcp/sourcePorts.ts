@@ -1,0 +1,110 @@
+/** Which local port a connection of ours starts from: one whose 4-tuple is free and whose flow comes home to this worker. */
+import { STEER_TCP } from '../../rings/steering.ts';
+import { EADDRNOTAVAIL, EINPROGRESS } from '../sockets.ts';
+import type { Handshake } from './handshake.ts';
+import { halfSip } from './isn.ts';
+import type { Machine } from './machine.ts';
+import { T_CLAIMED } from './tcb.ts';
+
+/** Local ports of connections that did not bind: Linux's range. */
+const EPHEMERAL_FIRST = 32768;
+const EPHEMERAL_COUNT = 28232;
+/** How long a search that found no free port is believed. */
+const SCARCE_MS = 100;
+
+export class SourcePorts {
+  private readonly m: Machine;
+  private readonly handshake: Handshake;
+  private readonly portKey0: number;
+  private readonly portKey1: number;
+  /** The destination to which there was no free port, and until when that is believed; port 0: none. */
+  private scarceIp = 0;
+  private scarcePort = 0;
+  private scarceUntilMs = 0;
+
+  constructor(m: Machine, handshake: Handshake) {
+    this.m = m;
+    this.handshake = handshake;
+    this.portKey0 = m.env.random() | 0;
+    this.portKey1 = m.env.random() | 0;
+  }
+
+  /** A port nobody here uses, for listen() without bind(). */
+  free(): number {
+    const start = (this.m.env.random() >>> 1) % EPHEMERAL_COUNT;
+    for (let i = 0; i < EPHEMERAL_COUNT; i++) {
+      const port = EPHEMERAL_FIRST + ((start + i) % EPHEMERAL_COUNT);
+      if (this.m.boundTo[port] === 0 && !this.m.env.steering.served(STEER_TCP, port)) return port;
+    }
+    return 0;
+  }
+
+  /** The bound port may belong elsewhere by hash: then this worker claims it in the steering table. */
+  bound(s: number, local: number, ip: number, port: number): number {
+    const { steering, worker } = this.m.env;
+    const localPort = this.m.tcb.ports[s] & 0xffff;
+    if (!this.home(local, ip, port, localPort)) {
+      if (steering.served(STEER_TCP, localPort)) return -EADDRNOTAVAIL;
+      steering.serve(STEER_TCP, localPort, worker, true);
+      if (!this.home(local, ip, port, localPort)) {
+        steering.serve(STEER_TCP, localPort, worker, false);
+        return -EADDRNOTAVAIL;
+      }
+      this.m.tcb.flags[s] |= T_CLAIMED;
+    }
+    return this.begin(s, local, ip, port, localPort) ? -EINPROGRESS : -EADDRNOTAVAIL;
+  }
+
+  /**
+   * RFC 6056 algorithm 3: a keyed hash of the destination plus a random start; then the first port from there whose
+   * 4-tuple is free and whose hash comes home to this worker.
+   */
+  any(s: number, local: number, ip: number, port: number): number {
+    // A search through all ports that found none is not repeated for a while.
+    if (port === this.scarcePort && ip === this.scarceIp && ((this.m.clock[1] - this.scarceUntilMs) | 0) < 0) {
+      const result = this.scarce(s, local, ip, port);
+      if (result === -EINPROGRESS) return result;
+    }
+    const offset = (halfSip(this.portKey0, this.portKey1, ip, local, port, 2, 4) ^ this.m.env.random()) >>> 1;
+    for (let i = 0; i < EPHEMERAL_COUNT; i++) {
+      const localPort = EPHEMERAL_FIRST + ((offset + i) % EPHEMERAL_COUNT);
+      if (this.m.boundTo[localPort] !== 0 || !this.home(local, ip, port, localPort)) continue;
+      if (this.begin(s, local, ip, port, localPort)) return -EINPROGRESS;
+    }
+    this.scarceIp = ip;
+    this.scarcePort = port;
+    this.scarceUntilMs = (this.m.clock[1] + SCARCE_MS) | 0;
+    return this.scarce(s, local, ip, port);
+  }
+
+  /** Every port to this destination is in use: the oldest TIME_WAIT among them gives up its own. */
+  private scarce(s: number, local: number, ip: number, port: number): number {
+    const t = this.m.tcb;
+    const { waiting } = this.m;
+    for (let c = waiting.oldest; c >= 0; c = waiting.after(c)) {
+      if (t.remoteIp[c] !== ip || t.localIp[c] !== local || t.ports[c] >>> 16 !== port) continue;
+      const localPort = t.ports[c] & 0xffff;
+      if (this.m.boundTo[localPort] !== 0 || !this.home(local, ip, port, localPort)) continue;
+      const floor = t.sndMax[c];
+      this.m.giveUp(c);
+      this.begin(s, local, ip, port, localPort);
+      this.m.startAbove(s, floor);
+      return -EINPROGRESS;
+    }
+    return -EADDRNOTAVAIL;
+  }
+
+  private home(local: number, ip: number, port: number, localPort: number): boolean {
+    const { steering, flowHash, worker } = this.m.env;
+    return steering.owner(STEER_TCP, flowHash(ip, local, port, localPort), localPort) === worker;
+  }
+
+  /** Opens unless the 4-tuple is taken (TIME_WAIT counts). */
+  private begin(s: number, local: number, ip: number, port: number, localPort: number): boolean {
+    const ports = (port << 16) | localPort;
+    const hash = this.m.flows.hash(ip, local, ports);
+    if (this.m.flows.find(ip, local, ports, hash) >= 0) return false;
+    this.handshake.connect(s, local, ip, ports, hash);
+    return true;
+  }
+}
