@@ -47,7 +47,7 @@ import {
   SYN_SENT,
   TIME_WAIT,
 } from './states.ts';
-import { T_BOUND, T_CLAIMED, T_DEAD, T_EOF, T_FIN, T_FULL, T_NODELAY, T_OPEN, T_RDSHUT, T_USED } from './tcb.ts';
+import { T_BOUND, T_CLAIMED, T_DEAD, T_EOF, T_FIN, T_FULL, T_NODELAY, T_OPEN, T_QUEUED, T_RDSHUT, T_USED } from './tcb.ts';
 
 const BACKLOG_MAX = 65535;
 
@@ -401,7 +401,8 @@ export class TcpSockets implements Sockets {
     for (let s = 0; s < this.stateOf.length; s++) {
       const state = this.stateOf[s];
       if (state === CLOSED) {
-        if ((this.flags[s] & T_OPEN) !== 0) this.m.free(s);
+        // Reset before anybody accepted it, it waits in its queue.
+        if ((this.flags[s] & (T_OPEN | T_QUEUED)) !== 0) this.m.free(s);
         continue;
       }
       if (state === LISTEN) this.m.listenerOf[this.m.tcb.ports[s] & 0xffff] = 0;
