@@ -114,12 +114,12 @@ export function runtimeOptions(
 export const controlPath = (suffix = ''): string => `/dev/shm/flowring-${process.pid}${suffix}`;
 
 /** Opens the port and builds the runtime; nothing runs yet. Throws ConfigError. What was negotiated goes to `warn`, a line each. */
-export function openRuntime(config: ResolvedConfig, warn: (line: string) => void): Runtime {
+export function openRuntime(config: ResolvedConfig, warn: (line: string) => void, suffix = ''): Runtime {
   const c = config.values;
   const threads = c.workers + (c.layout === 'inline' ? 0 : 1);
   const plan = cpuPlan(c, threads);
   for (const w of plan.warnings) warn(w);
   const port = openPort(c);
   for (const o of port.offloads) warn(`${port.attachment.name}: ${o.name}: ${o.provider}${o.reason === '' ? '' : ` (${o.reason})`}`);
-  return new Runtime(runtimeOptions(c, port, '', plan.cpus, controlPath()));
+  return new Runtime(runtimeOptions(c, port, '', plan.cpus, controlPath(suffix)));
 }
