@@ -77,6 +77,13 @@ test('hardly any frames: credit runs out all the time, nothing is lost or stuck'
   settleAccounts(net);
 });
 
+test('hardly any chunks: twelve connections share what would fill one buffer, both ways, nothing is lost or stuck', () => {
+  for (const loss of [0, 0.01]) {
+    const { net } = transfer({ seed, impair: { delayUs: 100, loss }, stack: { chunks: 32, trainLinksMax: 8 } }, 200_000, 12);
+    settleAccounts(net);
+  }
+});
+
 test('two workers and hardly any frames: credit is shared, neither starves', () => {
   const { net } = transfer({ seed, workers: 2, framesPerPort: 256, impair: { delayUs: 100 } }, MB, 8);
   settleAccounts(net);
