@@ -113,6 +113,14 @@ export function runtimeOptions(
 /** Where other processes find a runtime's counters; the suffix tells several runtimes of one process apart. */
 export const controlPath = (suffix = ''): string => `/dev/shm/flowring-${process.pid}${suffix}`;
 
+/** A path that no other runtime of this process has: the first goes without a suffix. */
+function freeControlPath(): string {
+  for (let i = 1; ; i++) {
+    const path = controlPath(i === 1 ? '' : `.${i}`);
+    if (!Runtime.controlPaths.has(path)) return path;
+  }
+}
+
 /** Opens the port and builds the runtime; nothing runs yet. Throws ConfigError. What was negotiated goes to `warn`, a line each. */
 export function openRuntime(config: ResolvedConfig, warn: (line: string) => void): Runtime {
   const c = config.values;
@@ -121,5 +129,10 @@ export function openRuntime(config: ResolvedConfig, warn: (line: string) => void
   for (const w of plan.warnings) warn(w);
   const port = openPort(c);
   for (const o of port.offloads) warn(`${port.attachment.name}: ${o.name}: ${o.provider}${o.reason === '' ? '' : ` (${o.reason})`}`);
-  return new Runtime(runtimeOptions(c, port, '', plan.cpus, controlPath()));
+  try {
+    return new Runtime(runtimeOptions(c, port, '', plan.cpus, freeControlPath()));
+  } catch (error) {
+    port.close();
+    throw error;
+  }
 }

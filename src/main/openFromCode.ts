@@ -31,7 +31,6 @@ export async function open(config: ConfigInput): Promise<OpenRuntime> {
   const warn = (line: string): void => process.emitWarning(line, { code: 'FLOWRING' });
   for (const line of loaded.warnings) warn(line);
   const runtime = openRuntime(loaded, () => {});
-  process.once('exit', () => runtime.options.port.close());
   return {
     run: (module, args = []) =>
       runtime.start({
