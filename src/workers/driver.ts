@@ -240,7 +240,12 @@ export class Driver {
   private rest(): void {
     const { bell, breath, spins } = this.env;
     this.env.readClock();
-    const quiet = (this.clock[1]! - this.lastBusyMs) | 0;
+    let quiet = (this.clock[1]! - this.lastBusyMs) | 0;
+    if (quiet < 0) {
+      // Quiet for longer than the clock can tell.
+      quiet = 0x3fffffff;
+      this.lastBusyMs = (this.clock[1]! - quiet) | 0;
+    }
     const long = quiet >= QUIET_MS || this.env.idle === 'powersave';
     // A thread that polls a device cannot sleep asynchronously: its device rings no bell. Where no program waits for the
     // event loop, nothing is lost by sleeping longer.
