@@ -27,6 +27,8 @@ const ALLOWED = {
 /** Rooms that run anywhere: no runtime, no packages. */
 const PURE = new Set(['wire', 'wire/burst', 'rings', 'stack']);
 const ADDON_LOADER = 'src/ports/native.ts';
+// Requires the user's program, by its own path; still may name no .node file and no dlopen.
+const PROGRAM_LOADER = 'src/workers/importModule.ts';
 /** Names of numbers that a room may use although the rest of their room is closed to it. */
 const VOCABULARY = { wire: ['src/rings/drops.ts'], api: ['src/rings/drops.ts', 'src/rings/counters.ts'] };
 /** Prints for people: makes strings, so threads that move packets may not know it. */
@@ -172,7 +174,7 @@ function addonLoads(file) {
   const findings = [];
   walk(file.program, (node) => {
     const loads =
-      (node.type === 'Identifier' && node.name === 'createRequire') ||
+      (node.type === 'Identifier' && node.name === 'createRequire' && file.path !== PROGRAM_LOADER) ||
       (node.type === 'MemberExpression' && node.property.name === 'dlopen') ||
       (node.type === 'Literal' && typeof node.value === 'string' && node.value.endsWith('.node'));
     if (!loads) return;

@@ -140,14 +140,14 @@ export const MUTATIONS = [
   {
     name: 'driver: no look at the rings after arming the bell',
     file: `${IN}workers/driver.js`,
-    find: 'const ticket = bell.prepare(breath.wait !== null ? SLEEP_POLL : SLEEP_WAIT);\n        if (breath.pending()) {',
+    find: 'const ticket = bell.prepare(breath.wait !== null ? SLEEP_POLL : SLEEP_WAIT);\n        if (this.news()) {',
     replace: 'const ticket = bell.prepare(breath.wait !== null ? SLEEP_POLL : SLEEP_WAIT);\n        if (false) {',
     tests: ['unit/workers'],
   },
   {
     name: 'driver: no look at the rings before sleeping asynchronously',
     file: `${IN}workers/driver.js`,
-    find: 'const ticket = bell.prepare(SLEEP_ASYNC);\n        if (breath.pending()) {',
+    find: 'const ticket = bell.prepare(SLEEP_ASYNC);\n        if (this.news()) {',
     replace: 'const ticket = bell.prepare(SLEEP_ASYNC);\n        if (false) {',
     tests: ['unit/workers'],
   },

@@ -113,16 +113,8 @@ export function runtimeOptions(
 /** Where other processes find a runtime's counters; the suffix tells several runtimes of one process apart. */
 export const controlPath = (suffix = ''): string => `/dev/shm/flowring-${process.pid}${suffix}`;
 
-/** A path that no other runtime of this process has: the first goes without a suffix. */
-function freeControlPath(): string {
-  for (let i = 1; ; i++) {
-    const path = controlPath(i === 1 ? '' : `.${i}`);
-    if (!Runtime.controlPaths.has(path)) return path;
-  }
-}
-
 /** Opens the port and builds the runtime; nothing runs yet. Throws ConfigError. What was negotiated goes to `warn`, a line each. */
-export function openRuntime(config: ResolvedConfig, warn: (line: string) => void): Runtime {
+export function openRuntime(config: ResolvedConfig, warn: (line: string) => void, suffix = ''): Runtime {
   const c = config.values;
   const threads = c.workers + (c.layout === 'inline' ? 0 : 1);
   const plan = cpuPlan(c, threads);
@@ -130,7 +122,7 @@ export function openRuntime(config: ResolvedConfig, warn: (line: string) => void
   const port = openPort(c);
   for (const o of port.offloads) warn(`${port.attachment.name}: ${o.name}: ${o.provider}${o.reason === '' ? '' : ` (${o.reason})`}`);
   try {
-    return new Runtime(runtimeOptions(c, port, '', plan.cpus, freeControlPath()));
+    return new Runtime(runtimeOptions(c, port, '', plan.cpus, controlPath(suffix)));
   } catch (error) {
     port.close();
     throw error;

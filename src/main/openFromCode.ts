@@ -21,29 +21,50 @@ export interface OpenRuntime {
   figures(): ThreadFigures[];
   /** Frames by owner: when closed, all are free. */
   audit(): FrameAudit;
-  /** Drains (up to `drain-ms`), brings every frame home, ends the threads and closes the port. */
+  /**
+   * Drains (up to `drain-ms`), brings every frame home, ends the threads and closes the port. Rejects with the failure of a
+   * worker that neither `run` nor `finished` has told; everything is closed then too.
+   */
   close(): Promise<void>;
 }
 
+/** Runtimes opened so far: the first has the process's own control file, the others a suffix. */
+let opened = 0;
+
 /** Opens a port and prepares a runtime. Throws ConfigError (code FLOWRING_CONFIG) for what cannot be. */
-export async function open(config: ConfigInput): Promise<OpenRuntime> {
+export async function open(config: ConfigInput = {}): Promise<OpenRuntime> {
   const loaded = loadConfig({ code: config });
   const warn = (line: string): void => process.emitWarning(line, { code: 'FLOWRING' });
   for (const line of loaded.warnings) warn(line);
-  const runtime = openRuntime(loaded, () => {});
+  const runtime = openRuntime(loaded, () => {}, opened === 0 ? '' : `.${opened}`);
+  opened++;
+  let state: 'open' | 'running' | 'closed' = 'open';
+  let told: unknown = null;
+  const tell = (error: unknown): never => {
+    told = error;
+    throw error;
+  };
   return {
-    run: (module, args = []) =>
-      runtime.start({
-        url: module instanceof URL ? module.href : module.startsWith('file:') ? module : pathToFileURL(module).href,
-        args: [...args],
-      }),
-    finished: () => runtime.finished(),
+    run: async (module, args = []) => {
+      if (state !== 'open')
+        throw new Error(state === 'closed' ? 'this runtime is closed; open another' : 'this runtime runs already; open another');
+      state = 'running';
+      const url = module instanceof URL ? module.href : module.startsWith('file:') ? module : pathToFileURL(module).href;
+      await runtime.start({ url, args: [...args] }).catch(tell);
+    },
+    finished: () => runtime.finished().catch(tell),
     onListening: (callback) => {
       runtime.onListening = callback;
     },
     postMessage: (worker, value) => runtime.postMessage(worker, value),
     figures: () => runtime.figures(),
     audit: () => runtime.audit(),
-    close: () => runtime.close(),
+    close: async () => {
+      state = 'closed';
+      // what ends badly while it closes is the same failure
+      await runtime.close().catch(() => {});
+      const failure = runtime.failed();
+      if (failure !== null && told === null) tell(failure);
+    },
   };
 }

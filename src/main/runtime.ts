@@ -42,6 +42,7 @@ import {
   type WorkerData,
 } from '../workers/plan.ts';
 import { readThreads, type ThreadFigures } from './figures.ts';
+import { locateSyntaxError } from './syntaxPlace.ts';
 
 export interface RuntimeOptions {
   /** Prefix of thread names, at most 6 characters. */
@@ -92,9 +93,14 @@ function threadOptions(): { execArgv?: string[] } {
   return { execArgv: given.filter((o) => /^--(import|require|loader|experimental-loader|conditions)=/.test(o)) };
 }
 
+/** A program may throw anything, null too. What is no Error has no stack of its own, and ours would point at the wrong place. */
+function asError(thrown: unknown): Error {
+  if (typeof thrown === 'object' && thrown !== null) return thrown as Error;
+  const text = typeof thrown === 'string' ? thrown : `${String(thrown)} was thrown, which is no Error and has no stack`;
+  return Object.assign(new Error(text), { stack: text });
+}
+
 export class Runtime {
-  /** Files of the control blocks of this process's runtimes that are not released yet. */
-  static readonly controlPaths = new Set<string>();
   readonly options: RuntimeOptions;
   readonly plan: RuntimePlan;
   private readonly threads: Worker[] = [];
@@ -120,7 +126,6 @@ export class Runtime {
     this.options = options;
     const { plan, nativeIds } = buildPlan(options);
     this.plan = plan;
-    if (options.controlPath !== null) Runtime.controlPaths.add(options.controlPath);
     this.nativeIds = nativeIds;
     const threads = 1 + (plan.dispatcher === null ? 0 : 1) + plan.workers;
     for (let i = 0; i < threads; i++) this.records.push(new ThreadRecord(plan.control, i));
@@ -138,7 +143,11 @@ export class Runtime {
     if (plan.dispatcher !== null) this.spawn('dispatcherThread.js', -1, null);
     for (let w = 0; w < plan.workers; w++) this.spawn('stackWorker.js', w, module);
     const expected = plan.workers + (plan.dispatcher === null ? 0 : 1);
-    await this.until(() => this.stopping || this.ready.size >= expected);
+    try {
+      await this.until(() => this.stopping || this.ready.size >= expected);
+    } catch (error) {
+      throw await locateSyntaxError(error as Error, module?.url ?? '');
+    }
     const said = new Set<string>();
     for (const l of this.listeners) {
       const key = `${l.address}:${l.port}`;
@@ -158,7 +167,7 @@ export class Runtime {
     });
     t.on('message', (m: ThreadMessage) => this.message(m));
     t.on('error', (error) => {
-      this.failure ??= error;
+      this.failure ??= asError(error);
       this.wake();
     });
     t.on('exit', (code) => this.threadEnded(worker, me.name, code));
@@ -327,7 +336,6 @@ export class Runtime {
     const fd = Atomics.exchange(new Int32Array(block), at + BELL_EVENTFD, -1);
     native.eventfdClose(fd);
     for (const id of this.nativeIds.splice(0)) native.releaseMemory(id);
-    if (this.options.controlPath !== null) Runtime.controlPaths.delete(this.options.controlPath);
   }
 
   /** Frames by owner. At the very end, with all threads gone, every frame is free. */

@@ -5,7 +5,7 @@
  */
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { isMainThread } from 'node:worker_threads';
 import { type Bursts, COPY_FROM_ARENA, COPY_TO_ARENA, COPY_WORDS, WORK_CSUM, WORK_CUT } from '../rings/bursts.ts';
@@ -180,6 +180,13 @@ function wrap(raw: RawAddon): Native {
   };
 }
 
+/** What builds the addon, as typed from the current directory: in a checkout, or in a package below node_modules. */
+export function buildCommand(): string {
+  const script = join(packageRoot(), 'scripts', 'build-native.mjs');
+  const near = relative(process.cwd(), script);
+  return `node ${near.startsWith('..') ? script : near}`;
+}
+
 function load(): Native | null {
   if (process.env.FLOWRING_NATIVE === '0') {
     problem = 'switched off by FLOWRING_NATIVE=0';
@@ -187,7 +194,7 @@ function load(): Native | null {
   }
   const path = join(packageRoot(), 'build', 'Release', 'flowring.node');
   if (!existsSync(path)) {
-    problem = `${path} is not built; run \`node scripts/build-native.mjs\` (needs a C++ compiler and python3)`;
+    problem = `${path} is not built; run \`${buildCommand()}\` (needs a C++ compiler and python3)`;
     return null;
   }
   try {

@@ -3,8 +3,9 @@
  * Allocated at the first byte and given back with the last, so an idle connection holds none.
  *
  * Receive payload that stands in frames during a breath may have to move here when the breath ends; `reserved` counts the
- * chunks that would take, so that the move can never fail. Sending leaves an eighth of the pool to receiving: otherwise
- * peers that do not read could stop everyone's acknowledgements from being taken.
+ * chunks that would take, so that the move can never fail. Sending and receiving each leave the other an eighth of the
+ * pool: peers that do not read must not stop us from taking what we advertised, and an application that reads no more
+ * before it has written must find something to write into.
  */
 import type { Arena } from './env.ts';
 
@@ -21,6 +22,8 @@ export class ChunkPool {
   readonly seq: Int32Array;
   free: number;
   reserved = 0;
+  /** Chunks that sending holds. */
+  sending = 0;
   private readonly kept: number;
   private head: number;
 
@@ -56,16 +59,47 @@ export class ChunkPool {
   }
 
   // hot: per packet
-  /** A chunk for sending or for out-of-order data, or -1 when what is left is kept for in-order data. */
+  /** A chunk for out-of-order data, or -1 when what is left is kept for in-order data. */
   takeSpare(): number {
-    return this.free - this.reserved > this.kept ? this.take() : -1;
+    return this.free - this.reserved > this.kept + this.forSending() ? this.take() : -1;
+  }
+
+  // hot: per packet
+  /** What receiving leaves free for sending. */
+  private forSending(): number {
+    return this.sending < this.kept ? this.kept - this.sending : 0;
+  }
+
+  // hot: per packet
+  /** A chunk for sending, or -1 when what is left is kept for in-order data. */
+  takeForSending(): number {
+    if (this.free - this.reserved <= (this.sending < this.kept ? 0 : this.kept)) return -1;
+    this.sending++;
+    return this.take();
+  }
+
+  // hot: per packet
+  /** Gives back one chunk of sending. */
+  giveSent(k: number): void {
+    this.sending--;
+    this.give(k);
+  }
+
+  // hot: per packet
+  /** Gives back all chunks of a send buffer. */
+  giveSentChain(k: number): void {
+    while (k >= 0) {
+      const n = this.next[k];
+      this.giveSent(k);
+      k = n;
+    }
   }
 
   // hot: per packet
   /** Reserves what `bytes` more in frames may need at the end of the breath. */
   reserve(bytes: number): boolean {
     const n = ((bytes / this.chunkBytes) | 0) + 2;
-    if (this.reserved + n > this.free) return false;
+    if (this.reserved + n + this.forSending() > this.free) return false;
     this.reserved += n;
     return true;
   }
@@ -87,6 +121,6 @@ export class ChunkPool {
 
   /** Whether a starved writer may try again. */
   plenty(): boolean {
-    return this.free - this.reserved > this.kept + (this.kept >> 1);
+    return this.free - this.reserved > this.kept + (this.kept >> 1) || this.sending < (this.kept + 1) >> 1;
   }
 }

@@ -36,9 +36,10 @@ export interface Neighbor {
   wait(nextHop: number, frameId: number, lengthBytes: number, flags: number): void;
   /**
    * Once a breath, cheap when the host epoch has not moved: releases waiting frames through `emit` in their order (the
-   * destination MAC written at the frame's headroom, owner this worker again), drops failed ones (DROP_NO_NEIGHBOUR).
+   * destination MAC written at the frame's headroom, owner this worker again), drops failed ones (DROP_NO_NEIGHBOUR). One
+   * that `emit` refuses for want of room waits on.
    */
-  poll(emit: (frameId: number, lengthBytes: number, flags: number) => void): void;
+  poll(emit: (frameId: number, lengthBytes: number, flags: number) => boolean): void;
   /** Forward progress through nextHop (an acknowledgment of new data); rate limited inside. */
   confirm(nextHop: number): void;
   /** Frames kept now. */
@@ -188,7 +189,7 @@ class NeighborOfWorker implements Neighbor {
   }
 
   // hot: per burst
-  poll(emit: (frameId: number, lengthBytes: number, flags: number) => void): void {
+  poll(emit: (frameId: number, lengthBytes: number, flags: number) => boolean): void {
     if (this.count === 0) return;
     const epoch = this.host.epoch();
     const now = this.clock[1]!;
@@ -198,7 +199,7 @@ class NeighborOfWorker implements Neighbor {
     this.sweep(now, emit);
   }
 
-  private sweep(now: number, emit: (frameId: number, lengthBytes: number, flags: number) => void): void {
+  private sweep(now: number, emit: (frameId: number, lengthBytes: number, flags: number) => boolean): void {
     const n = this.count;
     let kept = 0;
     this.polling = true;
@@ -208,7 +209,10 @@ class NeighborOfWorker implements Neighbor {
       if (state === NB_REACHABLE) {
         this.own(f, this.mine);
         this.writeMac(f);
-        emit(f, this.bytes[i]!, this.flags[i]!);
+        if (emit(f, this.bytes[i]!, this.flags[i]!)) continue;
+        // No room in the ring now: a later sweep tries again.
+        this.own(f, OWNER_LEASE);
+        this.move(i, kept++);
       } else if (state === NB_FAILED || ((now - this.sinceMs[i]!) | 0) >= WAIT_MS) {
         this.dropFrame(f, DROP_NO_NEIGHBOUR);
       } else {

@@ -77,7 +77,7 @@ export function assembleStack(env: StackEnv): { stack: Stack; machine: Machine }
   const queues = createAcceptQueues(m, reset);
   const handshake = createHandshake(m, reset, queues, congestion, rto);
   const output = createOutput(m, send, congestion);
-  const timers = createTimers(m, congestion, rto);
+  const timers = createTimers(m, congestion, rto, reset);
   const tcp = createTcpInput(m, { handshake, queues, reset, receive, reassembly, send, congestion, rto });
   const icmp = createIcmp(env, transmit);
   const sockets = new TcpSockets(m, { handshake, queues, reset, receive, send, output });
@@ -174,7 +174,7 @@ export function assembleStack(env: StackEnv): { stack: Stack; machine: Machine }
       reason = words[d + D_HASH];
       port.freeTrain(words[d + D_FRAME]);
     } else if ((flags & (F_TCP | F_FRAGMENT)) === F_TCP) {
-      reason = tcp.input(d);
+      reason = tcp.input(d, packets);
     } else if ((flags & (F_ICMP | F_FRAGMENT)) === F_ICMP) {
       reason = icmp.input(d);
       port.freeTrain(words[d + D_FRAME]);

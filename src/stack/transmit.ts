@@ -77,7 +77,7 @@ export class Transmit implements Ipv4Out {
   private startedBytes = 0;
   private startedResolved = false;
   /** For neighbor.poll, made once. */
-  readonly emitWaiting: (frameId: number, lengthBytes: number, flags: number) => void;
+  readonly emitWaiting: (frameId: number, lengthBytes: number, flags: number) => boolean;
 
   constructor(env: StackEnv, neighbor: Neighbor) {
     this.env = env;
@@ -93,18 +93,24 @@ export class Transmit implements Ipv4Out {
     this.copyAt = env.arena.take(COPIES * COPY_WORDS);
     this.ident = env.random() & 0xffff;
     this.emitWaiting = (frameId, lengthBytes, flags) => {
-      if (this.ready(1, 0)) this.append(frameId, lengthBytes, lengthBytes, flags, 0, 1, 0);
-      else env.port.freeTrain(frameId);
+      if (!this.room(1, 0)) return false;
+      this.append(frameId, lengthBytes, lengthBytes, flags, 0, 1, 0);
+      return true;
     };
+  }
+
+  // hot: per packet
+  /** Whether a descriptor of `links` frames that we hold already fits. */
+  private room(links: number, copies: number): boolean {
+    if (this.count === this.batchMax || this.copies + copies > COPIES) this.flush();
+    const want = this.slots + links;
+    return this.env.port.tx.room(want) >= want;
   }
 
   // hot: per packet
   /** Whether `links` frames can be taken and sent as one descriptor with up to `copies` copy entries. */
   ready(links: number, copies: number): boolean {
-    if (this.count === this.batchMax || this.copies + copies > COPIES) this.flush();
-    const port = this.env.port;
-    const want = this.slots + links;
-    return port.credit(links) >= links && port.tx.room(want) >= want;
+    return this.room(links, copies) && this.env.port.credit(links) >= links;
   }
 
   // hot: per packet

@@ -93,6 +93,8 @@ export class Driver {
   private readonly clock: Int32Array;
   private readonly v: Float64Array;
   private breaths = 0;
+  /** Nanoseconds at which the last turn before a timed one returned to the application; 0: not known. */
+  private leftAt = 0;
   private empty = 0;
   /** The last breath moved something: another follows without a look. */
   private more = false;
@@ -317,20 +319,25 @@ export class Driver {
    * that was idle, rests up to `waitMs` (at most 100) and begins again. Returns what was received.
    */
   turn(waitMs: number): number {
+    const n = this.turnOnce(waitMs);
+    // The next turn is a timed one: what passes until then is the application's.
+    if ((this.breaths + 1) % SAMPLE === 0) this.leftAt = this.env.nowNs();
+    return n;
+  }
+
+  private turnOnce(waitMs: number): number {
     const { breath, record, microtasks, messages, spins, idle } = this.env;
     if (this.asleepSince !== 0) this.roused();
     this.nested = true;
     const b = ++this.breaths;
-    let sent = 0;
-    if (breath.stackEnd !== null) sent += breath.stackEnd();
-    if (breath.flush !== null) breath.flush();
-    if (breath.dispatcherPush !== null) sent += breath.dispatcherPush();
+    const timed = b % SAMPLE === 0;
+    const sent = timed ? this.endTimed() : this.endHalf();
     record.words[record.at + T_HEARTBEAT] = b;
     if (b % LOOKS === 0 || waitMs > 0) {
       if (microtasks !== null) microtasks();
       if (messages !== null) messages();
     }
-    let n = this.beginHalf();
+    let n = timed ? this.beginTimed() : this.beginHalf();
     this.account(n + sent);
     if (n > 0 || waitMs <= 0) return n;
     for (let looks = 0; looks < spins || idle === 'latency'; looks++) {
@@ -345,6 +352,47 @@ export class Driver {
     const ms = this.sleepMs(waitMs < WAIT_MAX_MS ? waitMs : WAIT_MAX_MS);
     if (ms > 0) this.sleep(ms);
     n = this.beginHalf();
+    return n;
+  }
+
+  // hot: per burst
+  private endHalf(): number {
+    const breath = this.env.breath;
+    let n = 0;
+    if (breath.stackEnd !== null) n += breath.stackEnd();
+    if (breath.flush !== null) breath.flush();
+    if (breath.dispatcherPush !== null) n += breath.dispatcherPush();
+    return n;
+  }
+
+  /** The halves of a turn with the clock read between the stages, as `timed` does for a whole breath. */
+  private endTimed(): number {
+    const { breath, nowNs } = this.env;
+    const v = this.v;
+    const t0 = nowNs();
+    if (this.leftAt !== 0) v[C_STAGE_APP]! += (t0 - this.leftAt) * SAMPLE;
+    this.leftAt = 0;
+    let n = 0;
+    if (breath.stackEnd !== null) n += breath.stackEnd();
+    const t1 = nowNs();
+    if (breath.flush !== null) breath.flush();
+    if (breath.dispatcherPush !== null) n += breath.dispatcherPush();
+    v[C_STAGE_OUTPUT]! += (t1 - t0) * SAMPLE;
+    v[C_STAGE_PUSH]! += (nowNs() - t1) * SAMPLE;
+    return n;
+  }
+
+  private beginTimed(): number {
+    const { breath, nowNs, readClock } = this.env;
+    const v = this.v;
+    readClock();
+    const t0 = nowNs();
+    let n = 0;
+    if (breath.dispatcherPull !== null) n += breath.dispatcherPull();
+    const t1 = nowNs();
+    if (breath.stackBegin !== null) n += breath.stackBegin();
+    v[C_STAGE_PULL]! += (t1 - t0) * SAMPLE;
+    v[C_STAGE_INPUT]! += (nowNs() - t1) * SAMPLE;
     return n;
   }
 

@@ -24,7 +24,7 @@ export async function importModule(url: string): Promise<void> {
         createRequire(url)(fileURLToPath(url));
         done(true);
       } catch (error) {
-        if (ELSEWHERE.has((error as NodeJS.ErrnoException).code ?? '')) done(false);
+        if (ELSEWHERE.has((error as NodeJS.ErrnoException | null)?.code ?? '')) done(false);
         else fail(error);
       }
     });

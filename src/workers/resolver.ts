@@ -2,12 +2,28 @@
  * A program need not have flowring installed to `import 'flowring/mtcp'`: in a stack thread this package answers for its
  * own name, so that the program and the thread always share one instance.
  */
-import { register } from 'node:module';
+import * as nodeModule from 'node:module';
+import { OWN_NAMES } from './ownNames.ts';
+
+type Resolved = { url: string; shortCircuit?: boolean };
+type NextResolve = (specifier: string, context: unknown) => Resolved;
+/** Node 22.15 and later; the older `register` runs its hooks on a thread of their own and is deprecated since Node 26. */
+type RegisterHooks = (hooks: { resolve: (specifier: string, context: unknown, next: NextResolve) => Resolved }) => unknown;
 
 let installed = false;
 
 export function installResolver(): void {
   if (installed) return;
   installed = true;
-  register(new URL('./resolverHook.js', import.meta.url));
+  const { registerHooks } = nodeModule as unknown as { registerHooks?: RegisterHooks };
+  if (registerHooks === undefined) {
+    nodeModule.register(new URL('./resolverHook.js', import.meta.url));
+    return;
+  }
+  registerHooks({
+    resolve: (specifier, context, next) => {
+      const own = OWN_NAMES[specifier];
+      return own === undefined ? next(specifier, context) : { url: own.href, shortCircuit: true };
+    },
+  });
 }

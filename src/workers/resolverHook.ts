@@ -1,14 +1,10 @@
 /** Module resolution hook; runs on the loader's thread. See resolver.ts. */
-const OWN: Readonly<Record<string, URL>> = {
-  flowring: new URL('../main/index.js', import.meta.url),
-  'flowring/mtcp': new URL('../api/mtcp.js', import.meta.url),
-};
+import { OWN_NAMES } from './ownNames.ts';
 
 type Resolved = { url: string; shortCircuit?: boolean };
 type Next = (specifier: string, context: unknown) => Promise<Resolved>;
 
 export async function resolve(specifier: string, context: unknown, next: Next): Promise<Resolved> {
-  const own = OWN[specifier];
-  if (own === undefined) return next(specifier, context);
-  return { url: own.href, shortCircuit: true };
+  const own = OWN_NAMES[specifier];
+  return own === undefined ? next(specifier, context) : { url: own.href, shortCircuit: true };
 }

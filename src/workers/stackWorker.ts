@@ -49,6 +49,8 @@ const { stack, workerPort, host, flush } = assembleStack(thread, worker, inline 
 const DRAIN_LOOK_MS = 20;
 /** Connections on which nothing has come for this long wait for a request: they may be closed. */
 const SILENT_MS = 500;
+/** A program that nobody has driven for this long after its import has probably forgotten to. */
+const NO_LOOP_MS = 2000;
 
 // Drain and stop --------------------------------------------------------------------------------------------------
 /** This worker wants to end by itself (the program called stop). */
@@ -225,6 +227,14 @@ const context: WorkerContext = {
 };
 injectContext(context);
 
+/** Not an error: a program may wait for something first, or want no more than a stack that answers ping. */
+function hintNoLoop(): void {
+  if (phase !== 'running' || breath.handler !== null || driver.parity) return;
+  process.stderr.write(
+    'flowring: the program has no loop yet, so nothing serves its sockets: call run(mctx, ep, handler), or epollWait in a loop; stop(mctx) ends it\n',
+  );
+}
+
 // A listener keeps the event loop alive while the thread sleeps in Atomics.waitAsync.
 parentPort!.on('message', () => {});
 if (dispatcher !== null) dispatcher.host.start();
@@ -233,5 +243,6 @@ driver.start();
 if (module !== null) {
   installResolver();
   await importModule(module.url);
+  if (worker === 0) setTimeout(hintNoLoop, NO_LOOP_MS).unref();
 }
 ready();

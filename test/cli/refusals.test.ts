@@ -29,7 +29,7 @@ test('a configuration in code that does not load, or exports none', () => {
   writeFileSync(path, 'throw new Error("boom\\nbang");\n');
   refused(run('--config', path), /flowring\.config\.mjs: cannot load the configuration: boom/);
   writeFileSync(path, 'export const config = { workers: 99 };\n');
-  refused(run('--config', path), /code: workers: 99 is above 64/);
+  refused(run('--config', path), /flowring\.config\.mjs: workers: 99 is above 64/);
 });
 
 const root = process.getuid?.() === 0;

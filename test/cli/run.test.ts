@@ -155,7 +155,39 @@ for (const [layout, workers] of [
 test('a program that does not parse ends the run with 1', async () => {
   const r = flowring('run', program('syntax.mjs', 'const = ;'), '--workers', '1');
   assert.is(await r.ends(), 1, r.all);
+  assert.match(r.stderr, /a worker failed: \S*syntax\.mjs:3\nconst = ;\n/, 'its file and line');
   assert.match(r.stderr, /SyntaxError/);
+  const importer = flowring('run', program('importer.mjs', "await 0;\nimport './syntax.mjs';"), '--workers', '1');
+  assert.is(await importer.ends(), 1, importer.all);
+  assert.match(importer.stderr, /SyntaxError[\s\S]*in a module that file:\S*importer\.mjs imports/);
+});
+
+for (const layout of ['dispatcher', 'inline'])
+  test(`${layout}: process.exit in a handler, with a connection half open`, async () => {
+    const options = ['--layout', layout, '--workers', '1'];
+    const body = `const ep = epollCreate(mctx);
+const s = socket(mctx, AF_INET, SOCK_STREAM);
+connect(mctx, s, { address: '198.18.0.77', port: 9 });
+epollCtl(mctx, ep, EPOLL_CTL_ADD, s, { events: EPOLLOUT });
+run(mctx, ep, () => process.exit(5));`;
+    const names = 'AF_INET, EPOLL_CTL_ADD, EPOLLOUT, SOCK_STREAM, connect, epollCreate, epollCtl, run, socket';
+    const path = program('exitLater.mjs', `import { ${names} } from 'flowring/mtcp';\n${body}`);
+    const late = flowring('run', path, ...options);
+    assert.is(await late.ends(), 5, late.all);
+    assert.not.match(late.stderr, /come home|do not hold|failed/);
+  });
+
+test('a program that throws what is no Error ends the run with 1', async () => {
+  const r = flowring('run', program('null.mjs', 'throw null;'), '--workers', '1');
+  assert.is(await r.ends(), 1, r.all);
+  assert.match(r.stderr, /a worker failed: null was thrown/);
+});
+
+test('a program that forgot its loop is told', async () => {
+  const r = flowring('run', program('noLoop.mjs', "console.log('imported');"), '--workers', '1');
+  await r.says(/flowring: the program has no loop yet.*run\(mctx, ep, handler\)/);
+  r.child.kill('SIGINT');
+  assert.is(await r.ends(), 0, r.all);
 });
 
 test('promises, timers and console work beside the stack', async () => {

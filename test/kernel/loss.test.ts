@@ -23,7 +23,8 @@ interface World {
 /** nft's netdev family hooks in at the device itself, on both sides of the kernel's stack. */
 async function lose(w: World): Promise<void> {
   const hooks = ['ingress', 'egress'].map(
-    (hook) => `chain ${hook}_loss { type filter hook ${hook} device "${DEVICE}" priority 0; numgen random mod 1000 < ${LOST_OF_1000} counter drop; }`,
+    (hook) =>
+      `chain ${hook}_loss { type filter hook ${hook} device "${DEVICE}" priority 0; numgen random mod 1000 < ${LOST_OF_1000} counter drop; }`,
   );
   const file = w.files.path('got', 'loss.nft');
   writeFileSync(file, `table netdev loss {\n${hooks.join('\n')}\n}\n`);

@@ -71,7 +71,7 @@ async function loadOptionsOf(raw: Raw): Promise<LoadOptions> {
   const file = raw.config as string | undefined;
   const flags = Object.fromEntries(CONFIGURED.map((s) => [s.key, raw[s.key] as string | undefined]));
   const sets = raw.set as string[];
-  if (file !== undefined && /\.[cm]?[jt]s$/.test(file)) return { code: await codeOf(file), flags, sets };
+  if (file !== undefined && /\.[cm]?[jt]s$/.test(file)) return { code: await codeOf(file), codePlace: file, flags, sets };
   return { file, flags, sets };
 }
 

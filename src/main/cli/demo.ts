@@ -48,7 +48,7 @@ function configs(o: DemoOptions): { server: ResolvedConfig; clients: ResolvedCon
   const clientFlags = Object.fromEntries(Object.entries(flags).filter(([key]) => !SERVER_ONLY.includes(key)));
   const clientSets = sets.filter((s) => !SERVER_ONLY.includes(s.split('=')[0]!.trim()));
   const server = loadConfig({ ...o.load, code: { layout: 'dispatcher', workers: 2, address: `${SERVER_IP}/24`, ...code } });
-  if (server.origin('address') !== 'code')
+  if (server.values.address !== `${SERVER_IP}/24`)
     throw new ConfigError('address: the demo gives server and clients theirs (198.18.0.0/24)', server.origin('address'));
   if (server.values.nic !== 'switch')
     throw new ConfigError(`nic: the demo runs on the switch, not on ${server.values.nic}; use: flowring run`);

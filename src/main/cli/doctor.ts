@@ -32,6 +32,8 @@ export interface Surroundings {
   addresses: readonly KernelAddress[];
   /** Why the native addon cannot be used, or null when it can. */
   addonProblem: string | null;
+  /** The command that builds it. */
+  build: string;
   /** Is there such a command on the PATH? */
   has(command: string): boolean;
   nodeHeaders: boolean;
@@ -72,7 +74,7 @@ function addon(s: Surroundings, tap: boolean): Finding[] {
     ['python3', s.has('python3'), 'python3'],
   ].filter(([, has]) => has === false);
   const lacks = missing.map(([what]) => what).join(', ');
-  const fix = missing.length > 0 ? `apt install ${missing.map(([, , pkg]) => pkg).join(' ')}, then npm run build` : 'npm run build';
+  const fix = missing.length > 0 ? `apt install ${missing.map(([, , pkg]) => pkg).join(' ')}, then ${s.build}` : s.build;
   const out = [(tap ? fail : warn)('addon', `${s.addonProblem}${tap ? '' : ' (the switch works without, only slower and unpinned)'}`, fix)];
   out.push(missing.length > 0 ? warn('compiler', `missing: ${lacks}`, fix) : ok('compiler', 'C++ compiler, make and python3 are there'));
   if (!s.nodeHeaders) out.push(ok('headers', 'none beside node; those of the npm package node-api-headers are used'));
@@ -206,12 +208,13 @@ function shmFree(): number | null {
 }
 
 async function surroundings(): Promise<Surroundings> {
-  const { loadNative, nativeProblem } = await import('../../ports/native.ts');
+  const { buildCommand, loadNative, nativeProblem } = await import('../../ports/native.ts');
   return {
     read: readText,
     machine: readMachine(),
     addresses: kernelAddresses(),
     addonProblem: loadNative() === null ? nativeProblem() : null,
+    build: buildCommand(),
     has: onPath,
     nodeHeaders: existsSync(join(dirname(process.execPath), '../include/node/node_api.h')),
     node: process.versions.node,

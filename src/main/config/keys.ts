@@ -435,7 +435,7 @@ export const SCHEMA = [
     min: 0,
     max: 10000000,
     since: SINCE,
-    help: 'Switch port: random addition to the delay, at most this.',
+    help: 'Switch port: each delay differs at random, by at most this either way; the order stays.',
   },
   { key: 'switch.reorder', type: 'fraction', default: 0, min: 0, max: 1, since: SINCE, help: 'Switch port: frames that overtake others.' },
   { key: 'switch.duplicate', type: 'fraction', default: 0, min: 0, max: 1, since: SINCE, help: 'Switch port: frames delivered twice.' },

@@ -22,6 +22,8 @@ export interface LoadOptions {
   /** `key=value` texts of --set. */
   sets?: readonly string[] | undefined;
   code?: ConfigInput | undefined;
+  /** What messages call the place of `code`; a module's path where it came from one. */
+  codePlace?: string | undefined;
   /** The machine to plan for; this one by default. */
   machine?: Machine | undefined;
 }
@@ -29,7 +31,7 @@ export interface LoadOptions {
 export interface ResolvedConfig {
   /** Every key, flat camelCase, `auto` resolved. Structured-cloneable. */
   readonly values: Config;
-  /** Where a value came from: `default`, `default (auto)`, `file:line`, `--flag`, `--set`, `code`. */
+  /** Where a value came from: `default`, `default (auto)`, `file:line`, `--flag`, `--set`, `code` or its `codePlace`. */
   origin(key: Key): string;
   /** Lines for stderr: ignored keys, values without effect. */
   readonly warnings: readonly string[];
@@ -55,7 +57,12 @@ function gather(options: LoadOptions): { values: RawValue[]; notes: string[] } {
   const flags = Object.entries(options.flags ?? {}).flatMap(([key, raw]) =>
     raw === undefined ? [] : readObject({ [key]: raw }, `--${key}`),
   );
-  const values = [...readObject(options.code ?? {}, 'code'), ...file.values, ...flags, ...(options.sets ?? []).map(readSet)];
+  const values = [
+    ...readObject(options.code ?? {}, options.codePlace ?? 'code'),
+    ...file.values,
+    ...flags,
+    ...(options.sets ?? []).map(readSet),
+  ];
   return { values, notes: file.notes };
 }
 

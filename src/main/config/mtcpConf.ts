@@ -54,6 +54,7 @@ export function readMtcpConf(text: string, file: string): ConfRead {
     } else if (key === 'port') {
       if (/^tap\w*$/.test(raw)) values.push({ spec: specOf('nic')!, raw: `tap:${raw}`, place: `${place} (port)` });
       else if (/^(tap:\S+|tap|switch)$/.test(raw)) values.push({ spec: specOf('nic')!, raw, place: `${place} (port)` });
+      else if (/\s/.test(raw)) notes.push(`${place}: port = ${raw} ignored: this version has one port a process; name one`);
       else notes.push(`${place}: port = ${raw} ignored: a kernel interface cannot be taken over in this version; say --nic tap:NAME`);
     } else if (own !== undefined) values.push({ spec: own, raw, place });
     else if (Object.hasOwn(IGNORED, key)) notes.push(`${place}: ${key} ignored: ${IGNORED[key]}`);

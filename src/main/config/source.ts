@@ -47,6 +47,24 @@ export function nearestKey(key: string): string | undefined {
   return bestScore <= Math.max(2, Math.floor(want.length / 3)) ? best : undefined;
 }
 
+/** The group nearest to what stands in front of a nested object. */
+function nearestGroup(name: string): string | undefined {
+  const groups = [...new Set(allSpecs().flatMap((s) => (s.key.includes('.') ? [s.key.slice(0, s.key.indexOf('.'))] : [])))];
+  const [best] = groups.map((g) => [distance(name.toLowerCase(), g), g] as const).sort(([a], [b]) => a - b);
+  return best !== undefined && best[0] <= 2 ? best[1] : undefined;
+}
+
+/** What is no key: a group without keys, an object under an unknown name, or an unknown key. */
+function noKey(key: string, place: string, isObject: boolean): ConfigError {
+  if (isGroup(key)) {
+    const members = allSpecs().flatMap((s) => (s.key.startsWith(`${key}.`) ? [s.key] : []));
+    return new ConfigError(`"${key}" is a group of keys; write one of ${members.join(', ')}`, place);
+  }
+  const group = isObject ? nearestGroup(key) : undefined;
+  if (group !== undefined) return new ConfigError(`unknown group "${key}", did you mean "${group}"?`, place);
+  return unknownKey(key, place);
+}
+
 export function unknownKey(key: string, place: string): ConfigError {
   const near = nearestKey(key);
   const tail = near === undefined ? 'docs/config.md lists the keys' : `did you mean "${near}"?`;
@@ -90,7 +108,7 @@ export function readJson(text: string, file: string): RawValue[] {
         continue;
       }
       const spec = specOf(key);
-      if (spec === undefined) throw unknownKey(key, place);
+      if (spec === undefined) throw noKey(key, place, value?.type === 'object');
       if (seen.has(key)) throw new ConfigError(`${key}: set twice, first at ${seen.get(key)}; keep one`, place);
       seen.set(key, place);
       out.push({ spec, raw: value === undefined ? undefined : jsonValue(value), place });
@@ -109,7 +127,7 @@ export function readObject(object: object, place: string): RawValue[] {
       const key = prefix + name;
       const spec = specOf(key) ?? (/^[a-zA-Z0-9]+$/.test(name) ? specOfCamel(camelOf(key)) : undefined);
       if (spec === undefined && typeof raw === 'object' && raw !== null && !Array.isArray(raw) && isGroup(key)) walk(raw, `${key}.`);
-      else if (spec === undefined) throw unknownKey(key, place);
+      else if (spec === undefined) throw noKey(key, place, typeof raw === 'object');
       else out.push({ spec, raw, place });
     }
   };
@@ -123,6 +141,6 @@ export function readSet(text: string): RawValue {
   if (at < 1) throw new ConfigError(`"${text}" is not key=value`, '--set');
   const key = text.slice(0, at).trim();
   const spec = specOf(key);
-  if (spec === undefined) throw unknownKey(key, '--set');
+  if (spec === undefined) throw noKey(key, '--set', false);
   return { spec, raw: text.slice(at + 1).trim(), place: '--set' };
 }

@@ -4,15 +4,17 @@
  */
 import { C_TCP_PASSIVE_OPENS } from '../../rings/counters.ts';
 import { DROP_BACKLOG, DROP_CLOSING, DROP_NO_MEMORY } from '../../rings/drops.ts';
-import { EAGAIN, EPOLLIN } from '../sockets.ts';
+import { EAGAIN, EPOLLIN, ETIMEDOUT } from '../sockets.ts';
 import type { Machine } from './machine.ts';
 import type { TcpOptions } from './options.ts';
 import type { Reset } from './reset.ts';
 import { CLOSED, SYN_RCVD } from './states.ts';
-import { T_HALF_OPEN, T_NODELAY, T_OPEN, T_QUEUED, T_SACK, T_SYN, T_TS, T_WS } from './tcb.ts';
+import { T_HALF_OPEN, T_NODELAY, T_OPEN, T_QUEUED, T_SYN, T_TS, T_WS } from './tcb.ts';
 
 /** Below this no peer's MSS is believed: 48 is what Linux insists on too. */
 const MSS_MIN = 48;
+/** Half-open connections looked at, of all listeners, before a SYN is dropped. */
+const EVICT_LOOKS = 64;
 /** RFC 9293 section 3.7.1: without the option. */
 const MSS_DEFAULT = 536;
 
@@ -61,18 +63,16 @@ export function createAcceptQueues(m: Machine, reset: Reset): AcceptQueues {
     issFloor: number,
   ): number {
     if (m.draining) return DROP_CLOSING;
-    if (acceptCount[l] + halfOpen[l] >= backlog[l]) return DROP_BACKLOG;
+    if (acceptCount[l] + halfOpen[l] >= backlog[l] && !evict(l)) return DROP_BACKLOG;
     const c = m.alloc();
     if (c < 0) return DROP_NO_MEMORY;
     counted[C_TCP_PASSIVE_OPENS]++;
-    let iss = m.isn.next(remoteIp, localIp, ports, clock[0]);
-    // RFC 1122 section 4.2.2.13: a reopened TIME_WAIT starts above everything the old incarnation used.
-    if (floored && ((iss - issFloor) | 0) <= 0) iss = (issFloor + 64000) | 0;
+    const iss = m.isn.next(remoteIp, localIp, ports, clock[0]);
     const stamps = config.timestamps && o.timestamps;
     m.open(c, localIp, remoteIp, ports, hash, iss, effectiveMss(o.mss, m.ownMss(), stamps));
+    if (floored) m.startAbove(c, issFloor);
     flags[c] |= T_HALF_OPEN | T_SYN | (flags[l] & T_NODELAY);
     if (stamps) flags[c] |= T_TS;
-    if (o.sackPermitted) flags[c] |= T_SACK;
     if (config.windowScale >= 0 && o.windowScale >= 0) {
       flags[c] |= T_WS;
       t.sndScale[c] = o.windowScale;
@@ -87,18 +87,36 @@ export function createAcceptQueues(m: Machine, reset: Reset): AcceptQueues {
     t.sndWnd[c] = wnd;
     t.maxWnd[c] = wnd;
     t.sndWl1[c] = seq;
-    t.sndWl2[c] = iss;
+    t.sndWl2[c] = t.iss[c];
     parent[c] = l;
     halfOpen[l]++;
+    m.opening.add(c);
     m.enter(c, SYN_RCVD);
     m.wantOutput(c);
     return 0;
+  }
+
+  /**
+   * A full backlog gives up its oldest half-open connection, if that has let a whole SYN-ACK timeout pass: SYNs from sources
+   * that do not exist then keep real ones out for a second, not for the minute that all retransmissions take.
+   */
+  function evict(l: number): boolean {
+    let c = m.opening.oldest;
+    for (let i = 0; i < EVICT_LOOKS && c >= 0 && t.retries[c] > 0; i++) {
+      if (parent[c] === l) {
+        m.terminate(c, ETIMEDOUT);
+        return true;
+      }
+      c = m.opening.after(c);
+    }
+    return false;
   }
 
   function established(c: number): void {
     const l = parent[c];
     flags[c] = (flags[c] & ~T_HALF_OPEN) | T_QUEUED;
     halfOpen[l]--;
+    m.opening.remove(c);
     acceptNext[c] = -1;
     if (acceptTail[l] >= 0) acceptNext[acceptTail[l]] = c;
     else acceptHead[l] = c;

@@ -44,7 +44,8 @@ export function createAcknowledgment(
       congestion.onDuplicate(c);
       m.wantOutput(c);
     }
-    if ((flags[c] & T_PERSIST) !== 0) retries[c] = 0;
+    // RFC 9293 section 3.8.6.1: who answers with a shut window lives, also when what it holds up is only a FIN.
+    if ((flags[c] & T_PERSIST) !== 0 || wnd === 0) retries[c] = 0;
     // SND.WL1 and SND.WL2: an old segment does not change the window (section 3.10.7.4, fifth step).
     const older = (seg.seq - sndWl1[c]) | 0;
     if (older > 0 || (older === 0 && ((seg.ack - sndWl2[c]) | 0) >= 0)) takeWindow(c, wnd);

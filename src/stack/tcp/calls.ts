@@ -54,6 +54,7 @@ import { T_BOUND, T_CLAIMED, T_DEAD, T_EOF, T_FIN, T_FULL, T_NODELAY, T_OPEN, T_
 const EPHEMERAL_FIRST = 32768;
 const EPHEMERAL_COUNT = 28232;
 const BACKLOG_MAX = 65535;
+const SCARCE_MS = 100;
 
 export interface CallParts {
   handshake: Handshake;
@@ -76,6 +77,10 @@ export class TcpSockets implements Sockets {
   private readonly errorOf: Int32Array;
   private readonly portKey0: number;
   private readonly portKey1: number;
+  /** The destination to which there was no free port, and until when that is believed; port 0: none. */
+  private scarceIp = 0;
+  private scarcePort = 0;
+  private scarceUntilMs = 0;
 
   constructor(m: Machine, parts: CallParts) {
     this.m = m;
@@ -194,11 +199,36 @@ export class TcpSockets implements Sockets {
    * 4-tuple is free and whose hash comes home to this worker.
    */
   private connectAny(s: number, local: number, ip: number, port: number): number {
+    // A search through all ports that found none is not repeated for a while.
+    if (port === this.scarcePort && ip === this.scarceIp && ((this.m.clock[1] - this.scarceUntilMs) | 0) < 0) {
+      const result = this.connectScarce(s, local, ip, port);
+      if (result === -EINPROGRESS) return result;
+    }
     const offset = (halfSip(this.portKey0, this.portKey1, ip, local, port, 2, 4) ^ this.m.env.random()) >>> 1;
     for (let i = 0; i < EPHEMERAL_COUNT; i++) {
       const localPort = EPHEMERAL_FIRST + ((offset + i) % EPHEMERAL_COUNT);
       if (this.m.boundTo[localPort] !== 0 || !this.home(local, ip, port, localPort)) continue;
       if (this.begin(s, local, ip, port, localPort)) return -EINPROGRESS;
+    }
+    this.scarceIp = ip;
+    this.scarcePort = port;
+    this.scarceUntilMs = (this.m.clock[1] + SCARCE_MS) | 0;
+    return this.connectScarce(s, local, ip, port);
+  }
+
+  /** Every port to this destination is in use: the oldest TIME_WAIT among them gives up its own. */
+  private connectScarce(s: number, local: number, ip: number, port: number): number {
+    const t = this.m.tcb;
+    const { waiting } = this.m;
+    for (let c = waiting.oldest; c >= 0; c = waiting.after(c)) {
+      if (t.remoteIp[c] !== ip || t.localIp[c] !== local || t.ports[c] >>> 16 !== port) continue;
+      const localPort = t.ports[c] & 0xffff;
+      if (this.m.boundTo[localPort] !== 0 || !this.home(local, ip, port, localPort)) continue;
+      const floor = t.sndMax[c];
+      this.m.giveUp(c);
+      this.begin(s, local, ip, port, localPort);
+      this.m.startAbove(s, floor);
+      return -EINPROGRESS;
     }
     return -EADDRNOTAVAIL;
   }
@@ -289,6 +319,7 @@ export class TcpSockets implements Sockets {
       this.m.free(s);
     } else if (state === TIME_WAIT) {
       this.m.purgeReceive(s);
+      this.m.letWait(s);
     } else {
       this.sayFin(s);
       if (this.stateOf[s] === FIN_WAIT_2) this.orphan(s);
@@ -324,9 +355,10 @@ export class TcpSockets implements Sockets {
   private sayFin(s: number): void {
     const state = this.stateOf[s];
     if ((this.flags[s] & T_FIN) !== 0) return;
-    if (state === ESTABLISHED || state === SYN_RCVD) this.m.enter(s, FIN_WAIT_1);
+    // In SYN_RCVD our SYN may still be lost: the FIN waits for ESTABLISHED.
+    if (state === ESTABLISHED) this.m.enter(s, FIN_WAIT_1);
     else if (state === CLOSE_WAIT) this.m.enter(s, LAST_ACK);
-    else return;
+    else if (state !== SYN_RCVD) return;
     this.flags[s] |= T_FIN;
     this.m.wantOutput(s);
   }

@@ -38,6 +38,8 @@ export function createCongestion(m: Machine): Congestion {
       return;
     }
     dupAcks[c] = 0;
+    // Follows at a distance of one: left behind it would seem to lie ahead after 2 GiB, and forbid fast retransmit.
+    if (((sndUna[c] - recover[c]) | 0) > 0) recover[c] = (sndUna[c] - 1) | 0;
     const window = cwnd[c];
     const size = mss[c];
     if (window < ssthresh[c]) {

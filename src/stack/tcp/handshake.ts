@@ -13,8 +13,8 @@ import type { Machine } from './machine.ts';
 import type { TcpOptions } from './options.ts';
 import type { Reset } from './reset.ts';
 import type { RtoEstimator } from './rto.ts';
-import { ESTABLISHED, SYN_RCVD, SYN_SENT } from './states.ts';
-import { T_HALF_OPEN, T_SACK, T_SYN, T_SYN_LOST, T_TIMING, T_TS, T_WS } from './tcb.ts';
+import { ESTABLISHED, FIN_WAIT_1, SYN_RCVD, SYN_SENT } from './states.ts';
+import { T_FIN, T_HALF_OPEN, T_SYN, T_SYN_LOST, T_TIMING, T_TS, T_WS } from './tcb.ts';
 
 export interface Handshake {
   /** Active open: columns filled, SYN wanted. */
@@ -33,7 +33,7 @@ export function createHandshake(m: Machine, reset: Reset, queues: AcceptQueues, 
   function connect(c: number, localIp: number, remoteIp: number, ports: number, hash: number): void {
     counted[C_TCP_ACTIVE_OPENS]++;
     m.open(c, localIp, remoteIp, ports, hash, m.isn.next(remoteIp, localIp, ports, clock[0]), m.ownMss());
-    flags[c] |= T_SYN | T_SACK;
+    flags[c] |= T_SYN;
     if (config.timestamps) flags[c] |= T_TS;
     if (config.windowScale >= 0) flags[c] |= T_WS;
     m.enter(c, SYN_SENT);
@@ -43,7 +43,6 @@ export function createHandshake(m: Machine, reset: Reset, queues: AcceptQueues, 
   /** What both sides offered counts from here on (RFC 7323 sections 2.2 and 3.2). */
   function agree(c: number, seq: number, wnd: number, o: TcpOptions): void {
     if (!o.timestamps) flags[c] &= ~T_TS;
-    if (!o.sackPermitted) flags[c] &= ~T_SACK;
     if (o.windowScale < 0) {
       flags[c] &= ~T_WS;
     } else if ((flags[c] & T_WS) !== 0) {
@@ -115,6 +114,8 @@ export function createHandshake(m: Machine, reset: Reset, queues: AcceptQueues, 
     if (lost) t.rtoMs[c] = Math.min(config.rtoMaxMs, 3000);
     flags[c] &= ~(T_SYN | T_TIMING | T_SYN_LOST);
     m.enter(c, ESTABLISHED);
+    // Closed before it was open (section 3.10.4, SYN_RECEIVED).
+    if ((flags[c] & T_FIN) !== 0) m.enter(c, FIN_WAIT_1);
     m.notify(c, EPOLLOUT);
     m.wantOutput(c);
   }

@@ -19,7 +19,7 @@ import {
 import { D_DATA, D_FLAGS_GSO, D_FRAME, D_OFFSETS, D_SEGS_VLAN, F_MULTICAST, F_TRAIN } from '../../rings/layout.ts';
 import { isBadSource } from '../../wire/ipv4.ts';
 import { ACK, FIN, PSH, RST, SYN } from '../../wire/tcp.ts';
-import { ECONNRESET, EPOLLIN, EPOLLRDHUP } from '../sockets.ts';
+import { ECONNREFUSED, ECONNRESET, EPOLLIN, EPOLLRDHUP } from '../sockets.ts';
 import type { AcceptQueues } from './accept.ts';
 import { createAcknowledgment } from './acknowledgment.ts';
 import type { Congestion } from './congestion.ts';
@@ -45,7 +45,7 @@ import {
   SYN_SENT,
   TIME_WAIT,
 } from './states.ts';
-import { T_EOF, T_FIN_SEEN, T_HALF_OPEN, T_OPEN, T_QUEUED, T_SYN, T_TS } from './tcb.ts';
+import { T_EOF, T_FIN_SEEN, T_HALF_OPEN, T_OPEN, T_QUEUED, T_SYN, T_TIMING, T_TS } from './tcb.ts';
 import { REDIRECTED, createUnclaimed } from './unclaimed.ts';
 
 /** RFC 7323 section 5.5: an older TS.Recent proves nothing. 24 days in milliseconds. */
@@ -59,8 +59,11 @@ export function setPrediction(on: boolean): void {
 }
 
 export interface TcpInput {
-  /** Takes the TCP segment of the descriptor at word `d` of the arena, frame included. Returns a drop reason, or 0. */
-  input(d: number): number;
+  /**
+   * Takes the TCP segment of the descriptor at word `d` of the arena, frame included. `frames` is how many it was received
+   * as: a train that we coalesced is several, one that came whole is one. Returns a drop reason, or 0.
+   */
+  input(d: number, frames: number): number;
 }
 
 export interface InputParts {
@@ -92,8 +95,9 @@ export function createTcpInput(m: Machine, parts: InputParts): TcpInput {
   let kept = false;
 
   // hot: per packet
-  function input(d: number): number {
+  function input(d: number, frames: number): number {
     kept = false;
+    seg.frames = frames;
     const reason = demultiplex(d);
     if (!kept) port.freeTrain(words[d + D_FRAME]);
     return reason;
@@ -214,7 +218,7 @@ export function createTcpInput(m: Machine, parts: InputParts): TcpInput {
     }
     if ((seg.bits & (ACK | RST)) !== 0) return true;
     if (m.mayChallenge(c)) {
-      flags[c] |= T_SYN;
+      flags[c] = (flags[c] | T_SYN) & ~T_TIMING;
       m.wantOutput(c);
     }
     return false;
@@ -228,7 +232,9 @@ export function createTcpInput(m: Machine, parts: InputParts): TcpInput {
    */
   function acceptable(c: number): number {
     if ((flags[c] & T_TS) !== 0 && seg.stamped && (seg.bits & RST) === 0 && ((seg.tsVal - tsRecent[c]) | 0) < 0) {
-      if (((clock[1] - tsRecentAtMs[c]) | 0) < TS_RECENT_LIFE_MS) return refuse(c);
+      const age = (clock[1] - tsRecentAtMs[c]) | 0;
+      if (age >= 0 && age < TS_RECENT_LIFE_MS) return refuse(c);
+      tsRecent[c] = seg.tsVal;
     }
     const nxt = rcvNxt[c];
     const wnd = (rcvAdv[c] - nxt) | 0;
@@ -240,13 +246,16 @@ export function createTcpInput(m: Machine, parts: InputParts): TcpInput {
     } else if (wnd === 0) {
       // Zero window: no data, but valid ACKs and RSTs are taken (section 3.10.7.4, the special allowance).
       if (ahead !== 0) return refuse(c);
+      if ((seg.bits & RST) !== 0) return DROP_NONE;
       seg.len = 0;
       seg.bits &= ~FIN;
       m.ackNow(c);
     } else if (ahead >= wnd || ahead + total <= 0) {
       return refuse(c);
     }
-    if (seg.stamped && (flags[c] & T_TS) !== 0 && (seg.bits & RST) === 0) takeTimestamp(c);
+    // A RST keeps its own sequence number: what counts is whether that is RCV.NXT, not what its text covers.
+    if ((seg.bits & RST) !== 0) return DROP_NONE;
+    if (seg.stamped && (flags[c] & T_TS) !== 0) takeTimestamp(c);
     if (ahead < 0) trimFront(c, -ahead);
     const over = (seg.seq + seg.len + ((seg.bits & FIN) !== 0 ? 1 : 0) - rcvAdv[c]) | 0;
     if (over > 0) trimBack(over);
@@ -306,9 +315,9 @@ export function createTcpInput(m: Machine, parts: InputParts): TcpInput {
       m.challenge(c);
       return DROP_UNACCEPTABLE;
     }
-    // CLOSING and LAST_ACK: everything was said already.
+    // CLOSING and LAST_ACK: everything was said already. An active open that crossed the peer's is refused (second step).
     const s = state[c];
-    m.terminate(c, s === CLOSING || s === LAST_ACK ? 0 : ECONNRESET);
+    m.terminate(c, s === CLOSING || s === LAST_ACK ? 0 : s === SYN_RCVD ? ECONNREFUSED : ECONNRESET);
     return DROP_NONE;
   }
 
@@ -381,7 +390,7 @@ export function createTcpInput(m: Machine, parts: InputParts): TcpInput {
       ackDue[c] = 2;
     }
     counted[C_TCP_BYTES_IN] += fresh;
-    if (ackDue[c] !== 2) ackDue[c] = ((rcvNxt[c] - lastAckSent[c]) | 0) >= rcvMss[c] << 1 ? 2 : 1;
+    if (ackDue[c] < 2) ackDue[c] = ((rcvNxt[c] - lastAckSent[c]) | 0) >= rcvMss[c] << 1 ? 2 : 1;
     m.wantOutput(c);
     m.notify(c, EPOLLIN);
     if ((flags[c] & T_FIN_SEEN) !== 0 && rcvNxt[c] === rcvFin[c]) finInOrder(c);
@@ -398,8 +407,8 @@ export function createTcpInput(m: Machine, parts: InputParts): TcpInput {
 
   function outOfOrder(c: number): number {
     counted[C_TCP_OUT_OF_ORDER]++;
-    // A duplicate ACK for every segment beyond a hole (RFC 5681 section 4.2).
-    m.ackNow(c);
+    // A duplicate ACK for every frame beyond a hole (RFC 5681 section 4.2), also for those that we coalesced.
+    m.ackAgain(c, seg.frames);
     const queued = reassembly.insert(c, seg.seq, seg.len, seg.frame, seg.at, seg.first, seg.skip);
     if (queued === 0) return DROP_REASSEMBLY;
     kept = true;

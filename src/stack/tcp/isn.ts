@@ -65,13 +65,12 @@ export class IsnGenerator {
   }
 
   next(remoteIp: number, localIp: number, ports: number, nowUs: number): number {
-    // nowUs wraps every 71 minutes: ticks are accumulated from differences, so that M itself never jumps back.
-    const passed = ((nowUs - this.lastUs) | 0) + this.restUs;
-    if (passed > 0) {
-      this.ticks = (this.ticks + (passed >> 2)) | 0;
-      this.restUs = passed & 3;
-      this.lastUs = nowUs;
-    }
+    // nowUs wraps every 71 minutes: ticks are accumulated from differences, so that M itself never jumps back. The
+    // difference is unsigned: M goes on after more than 35 quiet minutes too.
+    const passed = ((nowUs - this.lastUs) >>> 0) + this.restUs;
+    this.ticks = (this.ticks + Math.floor(passed / 4)) | 0;
+    this.restUs = passed & 3;
+    this.lastUs = nowUs;
     return (this.ticks + halfSip(this.k0, this.k1, remoteIp, localIp, ports, 2, 4)) | 0;
   }
 

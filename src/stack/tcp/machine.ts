@@ -3,7 +3,13 @@
  * whole: `enter` a state, ask for output, tell the application, arm a timer, fail, free.
  */
 import type { Counters } from '../../rings/counters.ts';
-import { C_TCP_ATTEMPT_FAILS, C_TCP_CHALLENGE_ACKS, C_TCP_CURR_ESTAB, C_TCP_ESTAB_RESETS } from '../../rings/counters.ts';
+import {
+  C_TCP_ATTEMPT_FAILS,
+  C_TCP_CHALLENGE_ACKS,
+  C_TCP_CURR_ESTAB,
+  C_TCP_ESTAB_RESETS,
+  C_TCP_TIME_WAIT_REUSED,
+} from '../../rings/counters.ts';
 import { STEER_TCP } from '../../rings/steering.ts';
 import { ChunkPool } from '../chunkPool.ts';
 import type { StackConfig, StackEnv } from '../env.ts';
@@ -13,6 +19,7 @@ import type { Neighbor } from '../neighbor.ts';
 import { Ready } from '../readyList.ts';
 import { EMFILE, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP } from '../sockets.ts';
 import type { Transmit } from '../transmit.ts';
+import { AgeList } from './ageList.ts';
 import { IsnGenerator } from './isn.ts';
 import { CLOSED, EDGES, ESTABLISHED, CLOSE_WAIT, GONE, STATE_NAME, SYN_RCVD, SYN_SENT, TIME_WAIT } from './states.ts';
 import {
@@ -29,6 +36,7 @@ import {
   T_QUEUED,
   T_TS,
   T_USED,
+  T_WAITING,
   Tcb,
 } from './tcb.ts';
 import { Wheel } from './wheel.ts';
@@ -41,6 +49,10 @@ const ESTAB = (1 << ESTABLISHED) | (1 << CLOSE_WAIT);
 const CHALLENGE_GAP_MS = 500;
 /** And all connections together send about this many challenge ACKs a second, randomised so that it cannot be counted. */
 const CHALLENGES_PER_SECOND = 1000;
+/** Duplicate ACKs one breath sends at most, plus one: three start a fast retransmit, the others only open the peer's window. */
+const DUP_ACKS_MAX = 17;
+
+const RECYCLE_TRIES = 16;
 
 let checks = false;
 
@@ -60,6 +72,9 @@ export class Machine {
   readonly wheel: Wheel;
   readonly flows: FlowTable;
   readonly ready: Ready;
+  /** TIME_WAIT without an owner, and half-open connections, oldest first. */
+  readonly waiting: AgeList;
+  readonly opening: AgeList;
   readonly moves: Moves;
   readonly transmit: Transmit;
   readonly neighbor: Neighbor;
@@ -105,6 +120,8 @@ export class Machine {
     this.wheel = new Wheel(env.arena, this.tcb, env.clock[1]);
     this.flows = new FlowTable(env.arena, this.tcb, env.random() | 0, env.random() | 0);
     this.ready = new Ready(this.tcb, (c) => this.reap(c));
+    this.waiting = new AgeList(this.tcb.ageNext, this.tcb.agePrev);
+    this.opening = new AgeList(this.tcb.ageNext, this.tcb.agePrev);
     this.moves = new Moves(env);
     this.transmit = transmit;
     this.neighbor = neighbor;
@@ -130,6 +147,7 @@ export class Machine {
     const from = this.state[c];
     if (checks && (EDGES[from] & (1 << next)) === 0) throw new Error(`TCP: ${STATE_NAME[from]} to ${STATE_NAME[next]} is no edge`);
     this.state[c] = next;
+    if ((this.flags[c] & T_WAITING) !== 0) this.stopWaiting(c);
     const was = 1 << from;
     const is = 1 << next;
     if ((was & ESTAB) === 0 && (is & ESTAB) !== 0) this.counted[C_TCP_CURR_ESTAB]++;
@@ -138,8 +156,23 @@ export class Machine {
     else if ((was & GONE) === 0 && (is & GONE) !== 0) this.live--;
   }
 
+  /**
+   * When all ids are taken the oldest TIME_WAIT gives up its own: short connections must not fail for want of ids that only
+   * wait. A few tries, because an id on a list of the API or of output comes back later.
+   */
+  private recycle(): void {
+    for (let i = 0; i < RECYCLE_TRIES && this.freeTop === 0 && this.waiting.oldest >= 0; i++) this.giveUp(this.waiting.oldest);
+  }
+
+  /** Ends a TIME_WAIT before its time for another connection. */
+  giveUp(c: number): void {
+    this.counted[C_TCP_TIME_WAIT_REUSED]++;
+    this.terminate(c, 0);
+  }
+
   /** A fresh socket with cleared columns, or -EMFILE. Not open, not hashed. */
   alloc(): number {
+    if (this.freeTop === 0) this.recycle();
     if (this.freeTop === 0) return -EMFILE;
     const c = this.tcb.freeIds[--this.freeTop];
     const t = this.tcb;
@@ -274,7 +307,15 @@ export class Machine {
 
   // hot: per packet
   ackNow(c: number): void {
-    this.tcb.ackDue[c] = 2;
+    if (this.tcb.ackDue[c] < 2) this.tcb.ackDue[c] = 2;
+    this.wantOutput(c);
+  }
+
+  /** `n` duplicate ACKs, each a segment of its own: the peer counts them. */
+  ackAgain(c: number, n: number): void {
+    const due = this.tcb.ackDue[c];
+    const more = (due < 2 ? 1 : due) + n;
+    this.tcb.ackDue[c] = more > DUP_ACKS_MAX ? DUP_ACKS_MAX : more;
     this.wantOutput(c);
   }
 
@@ -321,6 +362,18 @@ export class Machine {
     this.flows.add(c);
   }
 
+  /** A connection that just opened begins above everything an old one between the same ends used (RFC 1122 section 4.2.2.13). */
+  startAbove(c: number, floor: number): void {
+    const t = this.tcb;
+    if (((t.iss[c] - floor) | 0) > 0) return;
+    const iss = (floor + 64000) | 0;
+    t.iss[c] = iss;
+    t.sndUna[c] = iss;
+    t.sndNxt[c] = iss;
+    t.sndMax[c] = iss;
+    t.recover[c] = iss;
+  }
+
   /** The MSS we announce: what link and frame can carry without options (RFC 9293 section 3.7.1, RFC 6691). */
   ownMss(): number {
     const frames = this.env.port.frames;
@@ -348,13 +401,16 @@ export class Machine {
     const port = t.ports[c] & 0xffff;
     if ((t.flags[c] & T_CLAIMED) !== 0) this.env.steering.serve(STEER_TCP, port, this.env.worker, false);
     if ((t.flags[c] & T_BOUND) !== 0) this.boundTo[port]--;
-    if ((t.flags[c] & T_HALF_OPEN) !== 0) t.halfOpen[t.parent[c]]--;
+    if ((t.flags[c] & T_HALF_OPEN) !== 0) {
+      t.halfOpen[t.parent[c]]--;
+      this.opening.remove(c);
+    }
     t.flags[c] &= ~(T_HASHED | T_CLAIMED | T_BOUND | T_HALF_OPEN);
   }
 
   purgeSend(c: number): void {
     const t = this.tcb;
-    this.chunks.giveChain(t.sbHead[c]);
+    this.chunks.giveSentChain(t.sbHead[c]);
     t.sbHead[c] = -1;
     t.sbTail[c] = -1;
     t.nxChunk[c] = -1;
@@ -435,11 +491,24 @@ export class Machine {
   timeWait(c: number): void {
     const t = this.tcb;
     if (this.state[c] !== TIME_WAIT) this.enter(c, TIME_WAIT);
+    else if ((t.flags[c] & T_WAITING) !== 0) this.stopWaiting(c);
+    if ((t.flags[c] & (T_OPEN | T_QUEUED)) === 0) this.letWait(c);
     t.rtoAt[c] = 0;
     t.lifeAt[c] = this.deadline(this.config.timeWaitMs);
     this.wheel.arm(c, t.lifeAt[c]);
     this.purgeSend(c);
     this.purgeOutOfOrder(c);
+  }
+
+  /** Nobody holds this TIME_WAIT any more: a full table may take it. */
+  letWait(c: number): void {
+    this.flags[c] |= T_WAITING;
+    this.waiting.add(c);
+  }
+
+  private stopWaiting(c: number): void {
+    this.flags[c] &= ~T_WAITING;
+    this.waiting.remove(c);
   }
 
   /** Whether timestamps are in use. */

@@ -1,5 +1,5 @@
 /**
- * TCP options (RFC 9293 section 3.1, RFC 7323, RFC 2018): one cursor parser into one scratch object, and templates for what
+ * TCP options (RFC 9293 section 3.1, RFC 7323; SACK is not spoken): one cursor parser into one scratch object, and templates for what
  * we send. The scratch is valid until the next parse. A length of 0 or 1, or one that runs past the header, ends the parse;
  * unknown options are skipped by their length.
  */
@@ -7,7 +7,6 @@ export const OPT_END = 0;
 export const OPT_NOP = 1;
 export const OPT_MSS = 2;
 export const OPT_WINDOW_SCALE = 3;
-export const OPT_SACK_PERMITTED = 4;
 export const OPT_TIMESTAMPS = 8;
 /** NOP NOP TIMESTAMPS 10: what stands before the values in every segment but the SYN. */
 export const TIMESTAMP_TEMPLATE = 0x0101080a;
@@ -20,7 +19,6 @@ export class TcpOptions {
   mss = 0;
   /** -1 when absent. */
   windowScale = -1;
-  sackPermitted = false;
   timestamps = false;
   tsVal = 0;
   tsEcr = 0;
@@ -29,7 +27,6 @@ export class TcpOptions {
   parse(v: DataView, tcp: number, headerBytes: number): void {
     this.mss = 0;
     this.windowScale = -1;
-    this.sackPermitted = false;
     this.timestamps = false;
     const end = tcp + headerBytes;
     let at = tcp + 20;
@@ -59,34 +56,20 @@ export class TcpOptions {
     } else if (kind === OPT_WINDOW_SCALE && len === 3) {
       const shift = v.getUint8(at + 2);
       this.windowScale = shift > WINDOW_SCALE_MAX ? WINDOW_SCALE_MAX : shift;
-    } else if (kind === OPT_SACK_PERMITTED && len === 2) {
-      this.sackPermitted = true;
     }
   }
 }
 
 /** Writes the options of a SYN at `at`; returns their length, a multiple of 4. `scale` -1: none. */
-export function putSynOptions(
-  v: DataView,
-  at: number,
-  mss: number,
-  scale: number,
-  sack: boolean,
-  stamps: boolean,
-  tsVal: number,
-  tsEcr: number,
-): number {
+export function putSynOptions(v: DataView, at: number, mss: number, scale: number, stamps: boolean, tsVal: number, tsEcr: number): number {
   let o = at;
   v.setInt32(o, (OPT_MSS << 24) | (4 << 16) | mss);
   o += 4;
   if (stamps) {
-    v.setInt32(o, sack ? (OPT_SACK_PERMITTED << 24) | (2 << 16) | 0x080a : TIMESTAMP_TEMPLATE);
+    v.setInt32(o, TIMESTAMP_TEMPLATE);
     v.setInt32(o + 4, tsVal);
     v.setInt32(o + 8, tsEcr);
     o += 12;
-  } else if (sack) {
-    v.setInt32(o, 0x01010000 | (OPT_SACK_PERMITTED << 8) | 2);
-    o += 4;
   }
   if (scale >= 0) {
     v.setInt32(o, 0x01030300 | scale);
@@ -96,5 +79,4 @@ export function putSynOptions(
 }
 
 /** Bytes putSynOptions will write. */
-export const synOptionsBytes = (scale: number, sack: boolean, stamps: boolean): number =>
-  4 + (stamps ? 12 : sack ? 4 : 0) + (scale >= 0 ? 4 : 0);
+export const synOptionsBytes = (scale: number, stamps: boolean): number => 4 + (stamps ? 12 : 0) + (scale >= 0 ? 4 : 0);

@@ -14,9 +14,10 @@ import { EHOSTUNREACH, ENETUNREACH } from '../sockets.ts';
 import type { Congestion } from './congestion.ts';
 import type { Machine } from './machine.ts';
 import { LEN_TIMESTAMPS, TIMESTAMP_TEMPLATE, putSynOptions, synOptionsBytes } from './options.ts';
+import { bareSeq } from './segment.ts';
 import type { SendBuffer } from './sendBuffer.ts';
 import { CLOSED, LISTEN, SENDING, SYN_RCVD, SYN_SENT } from './states.ts';
-import { T_FIN, T_NODELAY, T_PERSIST, T_PROBE, T_RECOVERY, T_REXMIT, T_SACK, T_SYN, T_SYN_LOST, T_TIMING, T_TS, T_WS } from './tcb.ts';
+import { T_FIN, T_NODELAY, T_PERSIST, T_PROBE, T_RECOVERY, T_REXMIT, T_SYN, T_SYN_LOST, T_TIMING, T_TS, T_WS } from './tcb.ts';
 
 const LEN_L2L3 = LEN_ETHERNET + LEN_IPV4;
 const PLAIN = F_TCP | F_CSUM_PARTIAL | F_IPCSUM_OK;
@@ -47,20 +48,23 @@ export function createOutput(m: Machine, send: SendBuffer, congestion: Congestio
   // hot: per packet
   /**
    * Window field for the segment being built (RFC 9293 sections 3.8.6 and 3.8.6.2.2): the right edge never moves back, and
-   * moves on only by a segment or half the buffer. A scaled edge that rounding would pull back is rounded up (RFC 7323
-   * section 2.4).
+   * moves on only by a segment or half the buffer. A scaled edge that rounding would pull back is rounded up, but never
+   * by more than one unit beyond the buffer in all: rounding up each ACK of a small segment would move it on for ever. Then
+   * it is rounded down, which RFC 7323 section 2.4 allows for, and what was told before is still taken.
    */
   function window(c: number): number {
-    let edge = (rcvNxt[c] + rcvbuf - rbLen[c] - pfLen[c]) | 0;
+    const real = (rcvNxt[c] + rcvbuf - rbLen[c] - pfLen[c]) | 0;
+    let edge = real;
     const gain = (edge - rcvAdv[c]) | 0;
     if (gain < mss[c] && gain < rcvbuf >> 1) edge = rcvAdv[c];
     const shift = rcvScale[c];
     const open = (edge - rcvNxt[c]) | 0;
     let field = open > 0 ? open >> shift : 0;
-    if (((rcvNxt[c] + (field << shift) - rcvAdv[c]) | 0) < 0) field++;
-    if (field > 65535) field = 65535;
     const told = (rcvNxt[c] + (field << shift)) | 0;
-    if (((told - rcvAdv[c]) | 0) > 0) rcvAdv[c] = told;
+    if (((told - rcvAdv[c]) | 0) < 0 && ((told - real) | 0) < 0) field++;
+    if (field > 65535) field = 65535;
+    edge = (rcvNxt[c] + (field << shift)) | 0;
+    if (((edge - rcvAdv[c]) | 0) > 0) rcvAdv[c] = edge;
     return field;
   }
 
@@ -301,14 +305,16 @@ export function createOutput(m: Machine, send: SendBuffer, congestion: Congestio
     return n < links * size ? n : links * size;
   }
 
-  /** SYN or SYN-ACK with the options agreed on so far. */
+  /**
+   * SYN or SYN-ACK with the options agreed on so far. SACK is not offered: who agrees to it and then sends none keeps the
+   * peer from counting duplicate ACKs, so that it repairs losses by timeout only.
+   */
   function syn(c: number): boolean {
     if (!transmit.ready(1, 0)) return false;
     const active = state[c] === SYN_SENT;
     const stamps = (flags[c] & T_TS) !== 0;
-    const sack = (flags[c] & T_SACK) !== 0;
     const scale = (flags[c] & T_WS) !== 0 ? config.windowScale : -1;
-    const size = LEN_TCP + synOptionsBytes(scale, sack, stamps);
+    const size = LEN_TCP + synOptionsBytes(scale, stamps);
     const f = transmit.take();
     const tcp = transmit.header(f, localIp[c], remoteIp[c], PROTO_TCP, size, macHi[c], macLo[c], 1);
     const p = ports[c];
@@ -318,10 +324,11 @@ export function createOutput(m: Machine, send: SendBuffer, congestion: Congestio
     view.setInt32(tcp + 8, active ? 0 : rcvNxt[c]);
     view.setInt32(tcp + 12, (size << 26) | ((active ? SYN : SYN | ACK) << 16) | wnd);
     view.setInt32(tcp + 16, fold(pseudoSum4(localIp[c], remoteIp[c], PROTO_TCP, size)) << 16);
-    putSynOptions(view, tcp + LEN_TCP, m.ownMss(), scale, sack, stamps, m.tsNow(c), active ? 0 : tsRecent[c]);
+    putSynOptions(view, tcp + LEN_TCP, m.ownMss(), scale, stamps, m.tsNow(c), active ? 0 : tsRecent[c]);
     counted[C_TCP_OUT_SEGS]++;
     if ((flags[c] & T_SYN_LOST) !== 0) counted[C_TCP_RETRANS_SEGS]++;
-    else if ((flags[c] & T_TIMING) === 0) {
+    else if (sndMax[c] === iss[c]) {
+      // Sent again because the peer's SYN came again, it is not timed (Karn).
       flags[c] |= T_TIMING;
       rttSeq[c] = (iss[c] + 1) | 0;
       rttAtUs[c] = clock[0];
@@ -341,11 +348,16 @@ export function createOutput(m: Machine, send: SendBuffer, congestion: Congestio
     return true;
   }
 
-  // hot: per packet
-  /** Sequence number of a segment without data: the highest sent, inside the peer's window even after a probe. */
-  function bareSeq(c: number): number {
-    const edge = (sndUna[c] + sndWnd[c]) | 0;
-    return ((sndMax[c] - edge) | 0) > 0 ? (((sndNxt[c] - edge) | 0) > 0 ? sndMax[c] : edge) : sndMax[c];
+  /** Duplicate ACKs carry no data, or they would not count (RFC 5681 section 2). False: no credit or room for all of them. */
+  function duplicates(c: number): boolean {
+    for (let n = ackDue[c] - 1; n > 0; n--) {
+      if (!transmit.ready(1, 0)) {
+        ackDue[c] = n + 1;
+        return false;
+      }
+      segment(c, bareSeq(m, c), ACK, 0, 1);
+    }
+    return true;
   }
 
   // hot: per packet
@@ -355,10 +367,11 @@ export function createOutput(m: Machine, send: SendBuffer, congestion: Congestio
     if (s === CLOSED || s === LISTEN) return true;
     if (macEpoch[c] !== host.epoch() && !resolve(c)) return true;
     if ((flags[c] & T_SYN) !== 0 && (s === SYN_SENT || s === SYN_RCVD)) return syn(c);
+    if (ackDue[c] > 2 && !duplicates(c)) return false;
     if (((1 << s) & SENDING) !== 0 && !data(c)) return false;
     if (ackDue[c] === 2) {
       if (!transmit.ready(1, 0)) return false;
-      segment(c, bareSeq(c), ACK, 0, 1);
+      segment(c, bareSeq(m, c), ACK, 0, 1);
     } else if (ackDue[c] === 1 && ackAt[c] === 0) {
       ackAt[c] = m.deadline(config.delayedAckMs);
       wheel.arm(c, ackAt[c]);

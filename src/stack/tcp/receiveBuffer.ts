@@ -13,6 +13,9 @@ import type { Machine } from './machine.ts';
 import { T_FRAMES } from './tcb.ts';
 import type { UserCopy } from './userCopy.ts';
 
+/** Out-of-order pieces up to this size are copied together when they come into order. */
+const COLLAPSE_MAX = 512;
+
 export interface ReceiveBuffer {
   /**
    * Takes `len` bytes that start `skip` bytes into the payload of frame (train) `f`, link 0 holding `first` payload bytes
@@ -34,6 +37,7 @@ export function createReceiveBuffer(m: Machine, user: UserCopy): ReceiveBuffer {
   const { next: linkNext, length: linkLength, offset: frameAt } = m.env.port.frames;
   const { next: chunkNext, start: chunkStart, length: chunkLength, base: chunkBase, chunkBytes } = m.chunks;
   const chunks = m.chunks;
+  const bytes = m.env.arena.u8;
   const port = m.env.port;
 
   // hot: per packet
@@ -143,11 +147,27 @@ export function createReceiveBuffer(m: Machine, user: UserCopy): ReceiveBuffer {
 
   // hot: per packet
   function adopt(c: number, k: number): void {
+    const tail = rbTail[c];
+    const n = chunkLength[k];
+    rbLen[c] += n;
+    if (tail >= 0 && n <= COLLAPSE_MAX && chunkStart[tail] + chunkLength[tail] + n <= chunkBytes) {
+      collapse(tail, k, n);
+      return;
+    }
     chunkNext[k] = -1;
-    if (rbTail[c] < 0) rbHead[c] = k;
-    else chunkNext[rbTail[c]] = k;
+    if (tail < 0) rbHead[c] = k;
+    else chunkNext[tail] = k;
     rbTail[c] = k;
-    rbLen[c] += chunkLength[k];
+  }
+
+  /** Little bytes join the chunk before them: a chunk each would let a peer that sends crumbs take the whole pool. */
+  function collapse(tail: number, k: number, n: number): void {
+    if (moves.entries > 0) moves.flush();
+    const from = chunkBase + k * chunkBytes + chunkStart[k];
+    const to = chunkBase + tail * chunkBytes + chunkStart[tail] + chunkLength[tail];
+    for (let i = 0; i < n; i++) bytes[to + i] = bytes[from + i];
+    chunkLength[tail] += n;
+    chunks.give(k);
   }
 
   // hot: per packet

@@ -5,6 +5,7 @@ import { fold, pseudoSum4 } from '../../wire/checksum.ts';
 import { PROTO_TCP } from '../../wire/ipv4.ts';
 import { ACK, LEN_TCP, RST } from '../../wire/tcp.ts';
 import type { Machine } from './machine.ts';
+import { bareSeq } from './segment.ts';
 
 export interface Reset {
   /** Answers a segment (never a RST). `ports` as received: remote << 16 | local; `lenSeq` counts SYN and FIN. */
@@ -14,7 +15,7 @@ export interface Reset {
 }
 
 export function createReset(m: Machine): Reset {
-  const { localIp, remoteIp, ports: portsOf, sndMax, rcvNxt } = m.tcb;
+  const { localIp, remoteIp, ports: portsOf, rcvNxt } = m.tcb;
   const { transmit, counted } = m;
   const view = m.env.port.frames.view;
 
@@ -41,7 +42,7 @@ export function createReset(m: Machine): Reset {
   }
 
   function cut(c: number): void {
-    send(localIp[c], remoteIp[c], portsOf[c], sndMax[c], rcvNxt[c], RST | ACK);
+    send(localIp[c], remoteIp[c], portsOf[c], bareSeq(m, c), rcvNxt[c], RST | ACK);
   }
 
   return { answer, cut };

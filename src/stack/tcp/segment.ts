@@ -1,5 +1,6 @@
 /** The segment in flight: filled by input, narrowed by its steps, valid for one call. One a stack. */
 import { FIN, SYN } from '../../wire/tcp.ts';
+import type { Machine } from './machine.ts';
 import { TcpOptions } from './options.ts';
 
 export class Segment {
@@ -17,6 +18,8 @@ export class Segment {
   wnd = 0;
   /** Payload of one segment of it. */
   size = 0;
+  /** Frames it was received as. */
+  frames = 1;
   stamped = false;
   tsVal = 0;
   readonly options = new TcpOptions();
@@ -26,4 +29,13 @@ export class Segment {
   lenSeq(): number {
     return this.len + ((this.bits & SYN) !== 0 ? 1 : 0) + ((this.bits & FIN) !== 0 ? 1 : 0);
   }
+}
+
+// hot: per packet
+/** Sequence number of a segment without data: the highest sent, inside the peer's window even after a probe. */
+export function bareSeq(m: Machine, c: number): number {
+  const t = m.tcb;
+  const most = t.sndMax[c];
+  const edge = (t.sndUna[c] + t.sndWnd[c]) | 0;
+  return ((most - edge) | 0) > 0 && ((t.sndNxt[c] - edge) | 0) <= 0 ? edge : most;
 }

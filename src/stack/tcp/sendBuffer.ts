@@ -30,7 +30,7 @@ export function createSendBuffer(m: Machine, user: UserCopy): SendBuffer {
     while (done < length) {
       let k = sbTail[c];
       if (k < 0 || sbTailOff[c] === chunkBytes) {
-        const fresh = chunks.takeSpare();
+        const fresh = chunks.takeForSending();
         if (fresh < 0) break;
         if (k < 0) {
           sbHead[c] = fresh;
@@ -59,7 +59,7 @@ export function createSendBuffer(m: Machine, user: UserCopy): SendBuffer {
   function acknowledge(c: number, n: number): void {
     sbLen[c] -= n;
     if (sbLen[c] === 0) {
-      chunks.giveChain(sbHead[c]);
+      chunks.giveSentChain(sbHead[c]);
       sbHead[c] = -1;
       sbTail[c] = -1;
       nxChunk[c] = -1;
@@ -70,7 +70,7 @@ export function createSendBuffer(m: Machine, user: UserCopy): SendBuffer {
     while (off >= chunkBytes) {
       const next = chunkNext[k];
       if (nxChunk[c] === k) nxChunk[c] = -1;
-      chunks.give(k);
+      chunks.giveSent(k);
       k = next;
       off -= chunkBytes;
     }

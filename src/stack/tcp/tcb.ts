@@ -20,10 +20,9 @@ export const T_FIN = 1 << 3;
 export const T_EOF = 1 << 4;
 /** The peer's FIN stands at rcvFin, beyond a hole. */
 export const T_FIN_SEEN = 1 << 5;
-/** Timestamps, window scaling, SACK agreed upon (in SYN_SENT: offered). */
+/** Timestamps, window scaling agreed upon (in SYN_SENT: offered). */
 export const T_TS = 1 << 6;
 export const T_WS = 1 << 7;
-export const T_SACK = 1 << 8;
 export const T_NODELAY = 1 << 9;
 /** A write was refused or cut short: EPOLLOUT when half the buffer is free. */
 export const T_FULL = 1 << 10;
@@ -58,6 +57,8 @@ export const T_USED = 1 << 24;
 export const T_ABORT = 1 << 25;
 /** This recovery has seen its first partial ACK: later ones leave the retransmission timer alone (RFC 6582 section 3.2). */
 export const T_PARTIAL = 1 << 26;
+/** In TIME_WAIT and held by nobody: on the list that a full table takes from. */
+export const T_WAITING = 1 << 27;
 
 // onList
 export const ON_READY = 1;
@@ -65,7 +66,7 @@ export const ON_OUTPUT = 2;
 export const ON_PARKED = 4;
 export const ON_STARVED = 8;
 
-export const TCB_COLUMNS = 87;
+export const TCB_COLUMNS = 89;
 
 /** Words from one column to the next. */
 export const columnStride = (connections: number): number => ((connections + 31) & ~31) + 32;
@@ -89,7 +90,7 @@ export class Tcb {
   readonly rcvAdv: Int32Array;
   readonly tsRecent: Int32Array;
   readonly lastAckSent: Int32Array;
-  /** 0 none, 1 delayed, 2 now. */
+  /** 0 none, 1 delayed, 2 now, more: that many less one, each by itself. */
   readonly ackDue: Int32Array;
   /** Largest segment the peer sent: "full-sized" for the every-second-segment rule. */
   readonly rcvMss: Int32Array;
@@ -168,6 +169,8 @@ export class Tcb {
   readonly acceptCount: Int32Array;
   readonly halfOpen: Int32Array;
   readonly backlog: Int32Array;
+  readonly ageNext: Int32Array;
+  readonly agePrev: Int32Array;
   readonly parkNext: Int32Array;
   readonly starveNext: Int32Array;
   readonly freeIds: Int32Array;
@@ -263,6 +266,8 @@ export class Tcb {
     this.acceptCount = column();
     this.halfOpen = column();
     this.backlog = column();
+    this.ageNext = column();
+    this.agePrev = column();
     this.parkNext = column();
     this.starveNext = column();
     this.freeIds = column();

@@ -14,16 +14,17 @@ import { C_TCP_RTO_FIRED } from '../../rings/counters.ts';
 import { ETIMEDOUT } from '../sockets.ts';
 import type { Congestion } from './congestion.ts';
 import type { Machine } from './machine.ts';
+import type { Reset } from './reset.ts';
 import type { RtoEstimator } from './rto.ts';
 import { CLOSED, SYN_RCVD, SYN_SENT } from './states.ts';
-import { T_FIN, T_PERSIST, T_PROBE, T_SYN, T_SYN_LOST, T_TIMING } from './tcb.ts';
+import { T_FIN, T_OPEN, T_PERSIST, T_PROBE, T_QUEUED, T_SYN, T_SYN_LOST, T_TIMING } from './tcb.ts';
 
 export interface Timers {
   /** Fires what is due. Returns how much. */
   run(): number;
 }
 
-export function createTimers(m: Machine, congestion: Congestion, rto: RtoEstimator): Timers {
+export function createTimers(m: Machine, congestion: Congestion, rto: RtoEstimator, reset: Reset): Timers {
   const { state, flags, rtoAt, ackAt, lifeAt, ackDue, retries, probes, sndUna, sndNxt, sndMax, sndWnd, sbLen, nxChunk, iss } = m.tcb;
   const { wheel, counted, clock, config } = m;
 
@@ -67,13 +68,20 @@ export function createTimers(m: Machine, congestion: Congestion, rto: RtoEstimat
     m.wantOutput(c);
   }
 
-  /** RFC 9293 section 3.8.6.1: forever while the peer answers, up to R2 while it does not. */
+  /**
+   * RFC 9293 section 3.8.6.1: forever while the peer answers, up to R2 while it does not. A connection that the application
+   * closed has nobody to wait for it: R2 in all, or a peer could hold its buffers for ever.
+   */
   function probeTimeout(c: number): void {
     if (++retries[c] > config.retries) {
       m.terminate(c, ETIMEDOUT);
       return;
     }
-    probes[c]++;
+    if (++probes[c] > config.retries && (flags[c] & (T_OPEN | T_QUEUED)) === 0) {
+      reset.cut(c);
+      m.terminate(c, 0);
+      return;
+    }
     flags[c] = (flags[c] | T_PROBE) & ~T_PERSIST;
     m.wantOutput(c);
   }

@@ -1,14 +1,19 @@
 /** Segments without a connection: for a listener, for another worker, for nobody; and a SYN that reopens a TIME_WAIT. */
 import { C_REDIRECTED, C_TCP_TIME_WAIT_REUSED } from '../../rings/counters.ts';
-import { DROP_CLOSING, DROP_NO_CONNECTION, DROP_RING_FULL_DATA, DROP_UNACCEPTABLE } from '../../rings/drops.ts';
+import { DROP_CLOSING, DROP_NO_CONNECTION, DROP_RATE_LIMIT, DROP_RING_FULL_DATA, DROP_UNACCEPTABLE } from '../../rings/drops.ts';
 import { D_FLAGS_GSO, D_FRAME, DESC_WORDS, F_REDIRECTED, OWNER_RING } from '../../rings/layout.ts';
 import { STEER_TCP } from '../../rings/steering.ts';
 import { ACK, FIN, RST, SYN } from '../../wire/tcp.ts';
+import { TokenBucket } from '../tokenBucket.ts';
 import type { AcceptQueues } from './accept.ts';
 import type { Machine } from './machine.ts';
 import type { Reset } from './reset.ts';
 import type { Segment } from './segment.ts';
 import { T_TS } from './tcb.ts';
+
+/** RSTs for segments of nobody: enough for any scan, too few to answer a flood with a flood. */
+const REFUSALS_PER_MS = 10;
+const REFUSALS_AT_ONCE = 4096;
 
 /** The frame belongs to another worker now. */
 export const REDIRECTED = 1 << 16;
@@ -23,7 +28,8 @@ export interface Unclaimed {
 export function createUnclaimed(m: Machine, seg: Segment, queues: AcceptQueues, reset: Reset): Unclaimed {
   const t = m.tcb;
   const { flags, tsRecent, rcvNxt, remoteIp, sndMax } = t;
-  const { listenerOf, counted } = m;
+  const { listenerOf, counted, clock } = m;
+  const refusals = new TokenBucket(REFUSALS_PER_MS, REFUSALS_AT_ONCE, clock[1]);
   const { port, arena, worker, steering, flowHash } = m.env;
   const { next: frameNext, owner: frameOwner } = port.frames;
   const words = arena.i32;
@@ -45,6 +51,7 @@ export function createUnclaimed(m: Machine, seg: Segment, queues: AcceptQueues, 
     }
     if ((seg.bits & RST) !== 0) return DROP_NO_CONNECTION;
     if (m.draining && opening) return DROP_CLOSING;
+    if (!refusals.take(clock[1])) return DROP_RATE_LIMIT;
     reset.answer(src, dst, ports, seg.bits, seg.seq, seg.ack, seg.lenSeq());
     return DROP_NO_CONNECTION;
   }

@@ -24,6 +24,11 @@ for (const page of pages) {
   });
 }
 
+test('the README leads to every page', () => {
+  const readme = readFileSync(join(ROOT, 'README.md'), 'utf8');
+  for (const page of pages) if (page.startsWith('docs/')) assert.ok(readme.includes(`(${page})`), `README.md does not link to ${page}`);
+});
+
 test('npm scripts that the documents name exist', () => {
   const { scripts } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { scripts: Record<string, string> };
   for (const page of pages) {

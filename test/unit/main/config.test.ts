@@ -146,6 +146,18 @@ test('every key takes a value from --set, says where it came from, and refuses a
   );
 });
 
+test('a group misspelt, or used as a key', () => {
+  assert.is(refused({ code: { tpc: { nagle: true } } as never }), 'code: unknown group "tpc", did you mean "tcp"?');
+  assert.is(
+    refused({ sets: ['rings=5'] }),
+    '--set: "rings" is a group of keys; write one of rings.rx, rings.tx, rings.grant, rings.redirect, rings.overflow',
+  );
+  assert.is(
+    refused({ code: { workers: 99 }, codePlace: 'my.config.mjs' }),
+    'my.config.mjs: workers: 99 is above 64; allowed: 1 to 64 threads or auto',
+  );
+});
+
 test('an unknown key names the nearest one', () => {
   assert.is(refused({ sets: ['tcp.recvbuf=1'] }), '--set: unknown key "tcp.recvbuf", did you mean "tcp.rcvbuf"?');
   assert.is(nearestKey('rcvbuf'), 'tcp.rcvbuf');

@@ -19,6 +19,7 @@ function surroundings(over: Partial<Surroundings> = {}, files: Record<string, st
     machine: { online: four, allowed: four, pinnable: four, isolated: [], narrowed: false, nodeOf: new Map(), siblingRank: new Map() },
     addresses: [],
     addonProblem: null,
+    build: 'node scripts/build-native.mjs',
     has: () => true,
     nodeHeaders: true,
     node: '20.11.0',
@@ -57,7 +58,7 @@ test('without an addon the switch is warned about, a TAP fails, and the missing 
   const tap = diagnose(TAP, bare);
   assert.equal(fails(tap), ['addon']);
   assert.is(of(tap, 'compiler').text, 'missing: a C++ compiler, make');
-  assert.is(of(tap, 'compiler').fix, 'apt install g++ make, then npm run build');
+  assert.is(of(tap, 'compiler').fix, 'apt install g++ make, then node scripts/build-native.mjs');
   assert.match(of(tap, 'headers').text, /node-api-headers/);
 });
 

@@ -26,13 +26,14 @@ interface Emitted {
 class Bench extends WorkerRig {
   readonly neighbor: Neighbor = createNeighbor(this.env);
   readonly emitted: Emitted[] = [];
-  readonly emit = (frame: number, bytes: number, flags: number): void => {
+  readonly emit = (frame: number, bytes: number, flags: number): boolean => {
     assert.is(this.frames.owner[frame], OWNER_WORKER, 'an emitted frame is the worker’s');
     const eth = this.frames.offset[frame]! + this.frames.headroom;
     const written = formatMac(this.frames.view.getInt32(eth), this.frames.view.getUint16(eth + 4));
     assert.is(written, formatMac(this.neighbor.macHi, this.neighbor.macLo));
     this.emitted.push({ frame, bytes, flags, mac: written });
     this.port.freeFrame(frame);
+    return true;
   };
 
   /** A frame of credit made to wait. */
@@ -233,7 +234,10 @@ test('what emit makes wait again stays, in its place', () => {
   const kept = b.park(other);
   const f = b.park(PEER, 60, 5);
   b.publisher.put(PEER, NB_REACHABLE, ...PEER_MAC);
-  b.neighbor.poll((frame, bytes, flags) => b.neighbor.wait(other, frame, bytes, flags));
+  b.neighbor.poll((frame, bytes, flags) => {
+    b.neighbor.wait(other, frame, bytes, flags);
+    return true;
+  });
   assert.is(b.neighbor.waiting(), 2);
   b.publisher.put(other, NB_REACHABLE, ...NEW_MAC);
   b.pass(0);
@@ -241,6 +245,22 @@ test('what emit makes wait again stays, in its place', () => {
     b.emitted.map((e) => e.frame),
     [kept, f],
   );
+});
+
+test('what emit has no room for waits on, in order, the worker’s lease', () => {
+  const b = new Bench();
+  const frames = [b.park(PEER), b.park(PEER), b.park(PEER)];
+  b.publisher.put(PEER, NB_REACHABLE, ...PEER_MAC);
+  let room = 1;
+  b.neighbor.poll((frame, bytes, flags) => room-- > 0 && b.emit(frame, bytes, flags));
+  assert.is(b.neighbor.waiting(), 2);
+  assert.is(b.audit().lease, 2);
+  b.pass(1000);
+  assert.equal(
+    b.emitted.map((e) => e.frame),
+    frames,
+  );
+  assert.is(b.dropped, 0);
 });
 
 test('an idle poll looks at nothing but the epoch', () => {

@@ -118,9 +118,11 @@ test('chunk pool: reserve keeps chunks for in-order data, spare ones stop at an 
   assert.ok(pool.reserve(10 * 2048));
   let n = 0;
   while (pool.takeSpare() >= 0) n++;
-  assert.is(n, 64 - 8 - 12);
+  assert.is(n, 64 - 8 - 8 - 12);
   assert.ok(pool.reserve(2048));
   assert.not(pool.reserve(20 * 2048));
+  for (n = 0; pool.takeForSending() >= 0; n++);
+  assert.is(n, 8, 'an eighth is left for sending');
 });
 
 test('the arena plan is enough, and not twice too much', () => {
