@@ -121,5 +121,10 @@ export function openRuntime(config: ResolvedConfig, warn: (line: string) => void
   for (const w of plan.warnings) warn(w);
   const port = openPort(c);
   for (const o of port.offloads) warn(`${port.attachment.name}: ${o.name}: ${o.provider}${o.reason === '' ? '' : ` (${o.reason})`}`);
-  return new Runtime(runtimeOptions(c, port, '', plan.cpus, controlPath(suffix)));
+  try {
+    return new Runtime(runtimeOptions(c, port, '', plan.cpus, controlPath(suffix)));
+  } catch (error) {
+    port.close();
+    throw error;
+  }
 }

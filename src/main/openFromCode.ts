@@ -38,7 +38,6 @@ export async function open(config: ConfigInput = {}): Promise<OpenRuntime> {
   for (const line of loaded.warnings) warn(line);
   const runtime = openRuntime(loaded, () => {}, opened === 0 ? '' : `.${opened}`);
   opened++;
-  process.once('exit', () => runtime.options.port.close());
   let state: 'open' | 'running' | 'closed' = 'open';
   let told: unknown = null;
   const tell = (error: unknown): never => {

@@ -21,7 +21,7 @@ import {
 } from '../rings/control.ts';
 import { T_COMMAND, T_CPU, T_ROLE, T_STATE, T_WORKER, TS_FAILED, TS_QUIET, TS_STOPPED } from '../rings/control.ts';
 import { C_CPU_NS, Counters } from '../rings/counters.ts';
-import { Doorbell } from '../rings/doorbell.ts';
+import { BELL_EVENTFD, Doorbell } from '../rings/doorbell.ts';
 import { auditFrames, type FrameAudit, FrameTable } from '../rings/frameTable.ts';
 import { HostPublisher } from '../rings/hostState.ts';
 import { createPortRings, planPortRings, type RingSizes } from '../rings/portRings.ts';
@@ -82,6 +82,16 @@ function sizeYoungGeneration(): void {
 /** How often main looks at its threads' states when no message came, and how often while they end. */
 const LOOK_MS = 500;
 const CLOSING_LOOK_MS = 5;
+
+/**
+ * A thread inherits the process's options, loaders included, as long as nothing is said. --input-type it would choke on, for
+ * it runs a file; where that is given, the options are named, without it and without those that no thread may name.
+ */
+function threadOptions(): { execArgv?: string[] } {
+  const given = process.execArgv;
+  if (!given.some((o) => o.startsWith('--input-type'))) return {};
+  return { execArgv: given.filter((o) => /^--(import|require|loader|experimental-loader|conditions)=/.test(o)) };
+}
 
 /** A program may throw anything, null too. What is no Error has no stack of its own, and ours would point at the wrong place. */
 function asError(thrown: unknown): Error {
@@ -152,8 +162,7 @@ export class Runtime {
     const t = new Worker(new URL(`../workers/${file}`, import.meta.url), {
       workerData: data,
       argv: module?.args ?? [],
-      // A thread inherits the process's options, loaders included; this one it would choke on: it runs a file.
-      execArgv: process.execArgv.filter((option) => !option.startsWith('--input-type')),
+      ...threadOptions(),
       name: me.name,
     });
     t.on('message', (m: ThreadMessage) => this.message(m));
@@ -321,7 +330,12 @@ export class Runtime {
   release(): void {
     this.options.port.close();
     const native = loadNative();
-    if (native !== null) for (const id of this.nativeIds.splice(0)) native.releaseMemory(id);
+    if (native === null) return;
+    // The broker's eventfd is closed here, not by its thread: a ringer might still write to the number.
+    const { block, at } = this.plan.brokerBell;
+    const fd = Atomics.exchange(new Int32Array(block), at + BELL_EVENTFD, -1);
+    native.eventfdClose(fd);
+    for (const id of this.nativeIds.splice(0)) native.releaseMemory(id);
   }
 
   /** Frames by owner. At the very end, with all threads gone, every frame is free. */

@@ -93,6 +93,8 @@ export interface Dispatcher {
 
 /** Slots of one worker's overflow queue that only a SYN may take: new connections outlive a data flood. */
 const SYN_RESERVE = 16;
+/** A port that was full is tried again after this long at the latest. */
+const RETRY_MS = 1;
 /** Frames granted to a worker at a time. */
 const GRANT_MAX = 64;
 
@@ -116,6 +118,8 @@ export function createDispatcher(env: DispatcherEnv): Dispatcher {
   // What may stand in one worker's grant ring: with few frames an idle worker would hoard them all, and another starve. A
   // worker holds up to GRANT_MAX beside its ring.
   const creditShare = workers === 1 ? 1 << 30 : Math.max(16, Math.floor((port.available() - reserve) / workers) - GRANT_MAX);
+  /** Workers whose next frame the port could not take when last asked. */
+  const refused = new Uint8Array(workers);
   let firstWorker = 0;
   let hostEpoch = 0;
 
@@ -265,6 +269,7 @@ export function createDispatcher(env: DispatcherEnv): Dispatcher {
   function transmit(b: BrokerPort): number {
     const tx = b.tx;
     let ready = tx.ready();
+    refused[b.worker] = 0;
     if (ready === 0) return 0;
     if (ready > burst) ready = burst;
     let n = 0;
@@ -290,6 +295,7 @@ export function createDispatcher(env: DispatcherEnv): Dispatcher {
       n++;
     }
     sent = port.txBurst(desc, 0, n);
+    if (sent < n) refused[b.worker] = 1;
     for (let i = 0; i < sent; i++) bytes += desc[i * DESC_WORDS + D_TOTAL]!;
     if (sent > 0) {
       tx.take(sent);
@@ -389,7 +395,11 @@ export function createDispatcher(env: DispatcherEnv): Dispatcher {
   function pending(): boolean {
     for (let w = 0; w < workers; w++) {
       const b = rings[w]!;
-      if (b.tx.readyNow() > 0 || b.recycle.readyNow() > 0 || b.control.readyNow() > 0 || overflowCount[w]! > 0) return true;
+      if (b.recycle.readyNow() > 0 || b.control.readyNow() > 0) return true;
+      // What the port, or a full ring, does not take now is no reason to run: others need the CPU to make room. The port's
+      // or the worker's bell says when there is some; for a device that has none, nextDeadlineMs.
+      if (refused[w] === 0 && b.tx.readyNow() > 0) return true;
+      if (overflowCount[w]! > 0 && b.rx.room(1) === 1) return true;
     }
     return port.pending();
   }
@@ -401,6 +411,7 @@ export function createDispatcher(env: DispatcherEnv): Dispatcher {
       const p = us <= 0 ? 0 : Math.ceil(us / 1000);
       if (ms < 0 || p < ms) ms = p;
     }
+    if (ms < 0 || ms > RETRY_MS) for (let w = 0; w < workers; w++) if (refused[w] !== 0) return RETRY_MS;
     return ms;
   }
 

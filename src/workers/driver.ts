@@ -81,6 +81,9 @@ const SAMPLE = 64;
 const WAIT_MAX_MS = 100;
 /** A synchronous wait of the driver's own loop blocks the event loop: keep it short, then go asynchronous. */
 const WAIT_SYNC_MS = 2;
+/** The same in poll(2), once it has been quiet for QUIET_MS, and for a second: a program's timers are late by so much at most. */
+const WAIT_POLL_MS = 10;
+const WAIT_POLL_LONG_MS = 25;
 /** Quiet for this long: sleep asynchronously. */
 const QUIET_MS = 10;
 const COMMIT_EVERY = 16;
@@ -237,13 +240,21 @@ export class Driver {
 
   /** Nothing to do: sleep, then go on through the event loop. */
   private rest(): void {
-    const { bell, breath } = this.env;
+    const { bell, breath, spins } = this.env;
     this.env.readClock();
-    const quiet = (this.clock[1]! - this.lastBusyMs) | 0;
+    let quiet = (this.clock[1]! - this.lastBusyMs) | 0;
+    if (quiet < 0) {
+      // Quiet for longer than the clock can tell.
+      quiet = 0x3fffffff;
+      this.lastBusyMs = (this.clock[1]! - quiet) | 0;
+    }
     const long = quiet >= QUIET_MS || this.env.idle === 'powersave';
-    // A thread that polls a device cannot sleep asynchronously: its device rings no bell.
-    const ms = this.sleepMs(breath.wait !== null ? WAIT_SYNC_MS * (long ? 5 : 1) : long ? 1000 : WAIT_SYNC_MS);
-    this.empty = LOOKS - 1;
+    // A thread that polls a device cannot sleep asynchronously: its device rings no bell. Where no program waits for the
+    // event loop, nothing is lost by sleeping longer.
+    const polled = !long ? WAIT_SYNC_MS : breath.stackBegin === null ? WAIT_MAX_MS : quiet < 1000 ? WAIT_POLL_MS : WAIT_POLL_LONG_MS;
+    const ms = this.sleepMs(breath.wait !== null ? polled : long ? 1000 : WAIT_SYNC_MS);
+    // One full breath follows. Where it has been quiet for long, it alone decides: idling is not spent on spinning again.
+    this.empty = (long ? spins - (spins % LOOKS) : 0) + LOOKS - 1;
     if (ms === 0) {
       setImmediate(this.tick);
       return;

@@ -16,7 +16,7 @@ import {
 } from '../../../src/rings/counters.ts';
 import { DROP_BAD_DESCRIPTOR, DROP_CLOSING, DROP_RING_FULL_DATA, DROP_RING_FULL_SYN } from '../../../src/rings/drops.ts';
 import { FrameTable } from '../../../src/rings/frameTable.ts';
-import { D_DATA, D_FRAME, D_REGION_GEN, DESC_WORDS, OWNER_RING } from '../../../src/rings/layout.ts';
+import { D_DATA, D_FRAME, D_REGION_GEN, D_SEGS_VLAN, D_TOTAL, DESC_WORDS, OWNER_RING } from '../../../src/rings/layout.ts';
 import { BrokerPort, createPortRings, planPortRings, WorkerPort } from '../../../src/rings/portRings.ts';
 import { STEER_RETA, STEER_TCP, Steering } from '../../../src/rings/steering.ts';
 import { createDispatcher } from '../../../src/workers/dispatcher.ts';
@@ -31,8 +31,8 @@ const PORT = 80;
 const FLAGS = 14 + 20 + 13;
 const SEQUENCE = 14 + 20 + 4;
 
-function rig() {
-  const fabric = createSwitch({ ports: [{ name: 'a' }, { name: 'b' }], framesPerPort: 512 });
+function rig(ringSlots = 1024) {
+  const fabric = createSwitch({ ports: [{ name: 'a' }, { name: 'b' }], framesPerPort: 512, ringSlots });
   const net = new Station(fabric.handle(0).attachment);
   const { attachment } = fabric.handle(1);
   const cp = planControl(2 + WORKERS, WORKERS);
@@ -119,7 +119,30 @@ function rig() {
     const audit = fabric.settle();
     assert.is(audit.free, audit.total, JSON.stringify({ ...audit, workers: [...audit.workers] }));
   };
-  return { net, send, breathe, take, sum, end, workers, frames, steering, dispatcher, v: counters.v, attachment };
+  /** Worker `w` sends `n` frames to the net. */
+  const transmit = (w: number, n: number): void => {
+    const { macHi, macLo } = fabric.handle(0).attachment;
+    const { tx } = workers[w]!;
+    for (let i = 0; i < n; i++) {
+      const f = workers[w]!.takeFrame();
+      assert.ok(f >= 0, 'credit');
+      const eth = frames.offset[f]! + frames.headroom;
+      frames.view.setInt32(eth, macHi);
+      frames.view.setUint16(eth + 4, macLo);
+      frames.owner[f] = OWNER_RING;
+      frames.next[f] = -1;
+      const s = tx.slot(0);
+      tx.words.fill(0, s, s + DESC_WORDS);
+      tx.words[s + D_FRAME] = f;
+      tx.words[s + D_DATA] = (frames.headroom << 16) | 64;
+      tx.words[s + D_TOTAL] = 64;
+      tx.words[s + D_REGION_GEN] = (frames.region << 16) | frames.generation[f]!;
+      tx.words[s + D_SEGS_VLAN] = 1;
+      tx.put(1);
+    }
+    workers[w]!.flush();
+  };
+  return { net, transmit, send, breathe, take, sum, end, workers, frames, steering, dispatcher, v: counters.v, attachment };
 }
 
 const upTo = (n: number, from = 0): number[] => Array.from({ length: n }, (_, i) => from + i);
@@ -182,6 +205,44 @@ test('one worker that does not read keeps nothing from the other', () => {
   r.breathe();
   assert.equal(r.take(1), upTo(30, 300));
   r.sum();
+  r.end();
+});
+
+test('a port that is full, and a full ring, leave the dispatcher nothing to do until there is room', () => {
+  const r = rig(16);
+  r.breathe();
+  r.transmit(0, 40);
+  assert.is(r.dispatcher.pending(), true);
+  r.breathe();
+  assert.is(r.v[C_TX_PACKETS], 16);
+  assert.is(r.dispatcher.pending(), false, 'the peer has taken nothing');
+  const ms = r.dispatcher.nextDeadlineMs();
+  assert.ok(ms >= 0 && ms <= 1, `${ms}`);
+  r.transmit(1, 1);
+  assert.is(r.dispatcher.pending(), true, 'another worker may have a frame for somebody else');
+  r.breathe();
+  assert.is(r.dispatcher.pending(), false);
+  r.net.port.rxBurst(r.net.desc, 0, 1);
+  r.net.port.freeTrain(r.net.desc[D_FRAME]!);
+  r.net.port.flush();
+  assert.is(r.dispatcher.pending(), true, 'there is room');
+  r.breathe();
+  assert.is(r.v[C_TX_PACKETS], 17);
+
+  for (const i of upTo(SLOTS + 8)) {
+    r.send(i);
+    r.breathe();
+  }
+  assert.is(r.dispatcher.pending(), false, 'frames wait behind a full ring');
+  assert.equal(r.take(0), upTo(SLOTS));
+  assert.is(r.dispatcher.pending(), true);
+  r.breathe();
+  assert.equal(r.take(0), upTo(8, SLOTS));
+  for (let got = 1; got > 0; r.net.port.flush(), r.breathe()) {
+    got = r.net.port.rxBurst(r.net.desc, 0, 1);
+    if (got > 0) r.net.port.freeTrain(r.net.desc[D_FRAME]!);
+  }
+  assert.is(r.v[C_TX_PACKETS], 41);
   r.end();
 });
 

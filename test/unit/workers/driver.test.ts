@@ -2,7 +2,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { CMD_RUN, CMD_STOP, formatControl, planControl, T_COMMAND, ThreadRecord } from '../../../src/rings/control.ts';
-import { C_BUSY_BREATHS, C_SLEEPS, Counters } from '../../../src/rings/counters.ts';
+import { C_BREATHS, C_BUSY_BREATHS, C_SLEEPS, Counters } from '../../../src/rings/counters.ts';
 import { Doorbell } from '../../../src/rings/doorbell.ts';
 import { Driver, type IdleMode } from '../../../src/workers/driver.ts';
 
@@ -26,7 +26,7 @@ interface Rig {
 }
 
 /** `arrivals`: so many times a piece of work arrives in the very moment the bell is armed, after the look before it. */
-function rig(poll: boolean, idle: IdleMode, arrivals: number): Rig {
+function rig(poll: boolean, idle: IdleMode, arrivals: number, spins = 8): Rig {
   const cp = planControl(2, 1);
   const control = new SharedArrayBuffer(cp.bytes);
   formatControl(control, cp);
@@ -88,7 +88,7 @@ function rig(poll: boolean, idle: IdleMode, arrivals: number): Rig {
     microtasks: null,
     messages: null,
     idle,
-    spins: 8,
+    spins,
     breath: {
       dispatcherPull: null,
       stackBegin: () => {
@@ -169,6 +169,18 @@ test('a command that comes while the bell is being armed is not slept over', asy
   turned.lateCommand = true;
   turned.driver.turn(5);
   assert.equal(turned.overslept, []);
+});
+
+test('where it has been quiet for long, one look follows a sleep, not a round of spinning', async () => {
+  const r = rig(true, 'balanced', 0, 4096);
+  r.driver.start();
+  await sleep(200);
+  const { sleeps, breaths } = { sleeps: r.sleeps.poll, breaths: r.counters.v[C_BREATHS]! };
+  await sleep(100);
+  await r.stop();
+  const slept = r.sleeps.poll - sleeps;
+  assert.ok(slept > 10, `${slept} sleeps`);
+  assert.ok(r.counters.v[C_BREATHS]! - breaths <= 2 * slept + 2, `${r.counters.v[C_BREATHS]! - breaths} breaths, ${slept} sleeps`);
 });
 
 test('latency never sleeps', async () => {
