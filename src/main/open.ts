@@ -7,7 +7,7 @@ import { REGION_BYTES_MAX } from '../rings/layout.ts';
 import { parseMac } from '../wire/ethernet.ts';
 import { parseIpv4 } from '../wire/ipv4.ts';
 import { parseCidr } from './config/address.ts';
-import { ConfigError } from './config/configError.ts';
+import { ConfigError, PrivilegeError } from './config/configError.ts';
 import { type ResolvedConfig, stackConfigOf } from './config/load.ts';
 import { checkAddressOwnership, checkPrivileges } from './config/ownership.ts';
 import type { Config } from './config/schema.ts';
@@ -52,15 +52,27 @@ function openPort(c: Config): PortHandle {
   if (loadNative() === null) throw new ConfigError(`nic: ${c.nic} needs the native addon: ${nativeProblem()}`);
   checkPrivileges(c);
   checkAddressOwnership(c);
-  return openTap({
-    name: c.nic.startsWith('tap:') ? c.nic.slice(4) : '',
-    frames: c.frames,
-    frameBytes: c.frameBytes,
-    mtu: c.mtu,
-    mac: c.mac ?? undefined,
-    checksum: c.offloadTxChecksum !== 'off',
-    trains: c.offloadTso !== 'off',
-  });
+  try {
+    return openTap({
+      name: c.nic.startsWith('tap:') ? c.nic.slice(4) : '',
+      frames: c.frames,
+      frameBytes: c.frameBytes,
+      mtu: c.mtu,
+      mac: c.mac ?? undefined,
+      checksum: c.offloadTxChecksum !== 'off',
+      trains: c.offloadTso !== 'off',
+    });
+  } catch (error) {
+    throw refusedPort(error as NodeJS.ErrnoException);
+  }
+}
+
+/** What the kernel refuses, in use by another process for one, is the user's to mend; what has no errno is a fault of ours. */
+function refusedPort(error: NodeJS.ErrnoException): Error {
+  if (typeof error.code !== 'string' || !/^E[A-Z0-9]+$/.test(error.code)) return error;
+  return error.code === 'EPERM' || error.code === 'EACCES'
+    ? new PrivilegeError(`nic: ${error.message}`)
+    : new ConfigError(`nic: ${error.message}`);
 }
 
 function hostPlan(c: Config): HostPlan {

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { loadNative } from '../../src/ports/native.ts';
 import { flowring, works } from './command.ts';
 
 const dir = mkdtempSync(join(tmpdir(), 'flowring-cli-'));
@@ -57,6 +58,23 @@ else
   test('an address that the kernel owns, also on an interface of another name', () => {
     const owned = /address: the kernel owns 198\.51\.100\.7 on lo .* --address 198\.51\.100\.2\/24/;
     refused(run('--nic', 'tap:flowring-x', '--address', '198.51.100.7/24'), owned, inNamespace);
+  });
+
+// Another process of ours has the interface before the command is run.
+const whileHeld = [
+  'unshare',
+  '-n',
+  'sh',
+  '-c',
+  `"$0" "$1" run echo-server --nic tap:flowring-b --address 192.0.2.3/24 >/dev/null 2>&1 & first=$!
+for i in $(seq 100); do grep -q flowring-b: /proc/net/dev && break; sleep 0.1; done
+"$0" "$@"; code=$?; kill $first; wait $first; exit $code`,
+];
+if (!(root && tun && works('unshare', ['-n', 'ip', 'link'])) || loadNative() === null)
+  process.stdout.write('SKIP interface in use: needs the addon, root, /dev/net/tun, unshare and ip\n');
+else
+  test('an interface that another process has', () => {
+    refused(run('--nic', 'tap:flowring-b', '--address', '192.0.2.77/24'), /nic: tap:flowring-b: .*another process holds.*EBUSY/, whileHeld);
   });
 
 if (!(root && tun && works('unshare', ['-n', 'ip', 'link'])))
