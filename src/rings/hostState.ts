@@ -64,9 +64,10 @@ export class HostView {
     this.at = at >> 2;
   }
 
-  // hot: per packet
+  // hot: per burst
+  /** Part of the last look before sleeping: ordered after the bell was armed, on any CPU. */
   epoch(): number {
-    return this.words[this.at + HS_EPOCH]!;
+    return Atomics.load(this.words, this.at + HS_EPOCH);
   }
 
   address(): number {
