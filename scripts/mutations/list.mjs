@@ -331,6 +331,13 @@ export const MUTATIONS = [
     tests: TCP,
   },
   {
+    name: 'TCP: SACK blocks do not begin with the last segment',
+    file: `${IN}stack/tcp/sack.js`,
+    find: 'blocks = this.add(c, t.sackSeq[c], blocks);',
+    replace: '',
+    tests: ['unit/stack/receive'],
+  },
+  {
     name: 'TCP: no fast retransmission',
     file: `${IN}stack/tcp/`,
     find: 'if (n !== 3)',

@@ -1,6 +1,6 @@
 /**
  * TCP options (RFC 9293 section 3.2, RFC 7323, RFC 2018): one cursor parser into one preallocated scratch, and writers for
- * the two layouts this stack sends. Lengths were checked before: the header's `headerBytes` (data offset, 20..60) are inside
+ * the layouts this stack sends. Lengths were checked before: the header's `headerBytes` (data offset, 20..60) are inside
  * the frame.
  */
 import { LEN_TCP } from './tcp.ts';
@@ -18,7 +18,7 @@ export const WINDOW_SCALE_MAX = 14;
 /** NOP NOP TS: what every segment after the handshake carries when timestamps are on. */
 export const LEN_TIMESTAMPS = 12;
 /** First word of that layout: NOP, NOP, kind 8, length 10. */
-const NOP_NOP_TS = 0x0101080a;
+export const NOP_NOP_TS = 0x0101080a;
 
 /** What one header's options say. One per thread, valid until the next parse into it; also the input of `writeSynOptions`. */
 export class TcpOptions {
@@ -107,6 +107,17 @@ export function writeTimestamps(v: DataView, at: number, tsVal: number, tsEcr: n
   v.setInt32(at, NOP_NOP_TS);
   v.setInt32(at + 4, tsVal);
   v.setInt32(at + 8, tsEcr);
+}
+
+// hot: per packet
+/**
+ * Writes NOP NOP SACK with the first `blocks` (1..4) pairs of `edges` at `at`: 4 + 8 × blocks bytes, which are returned. With
+ * timestamps there is room for 3 (RFC 2018 section 3).
+ */
+export function writeSack(v: DataView, at: number, edges: Int32Array, blocks: number): number {
+  v.setInt32(at, (OPT_NOP << 24) | (OPT_NOP << 16) | (OPT_SACK << 8) | (2 + blocks * 8));
+  for (let i = 0; i < blocks * 2; i++) v.setInt32(at + 4 + i * 4, edges[i]);
+  return 4 + blocks * 8;
 }
 
 /** Bytes `writeSynOptions` will write for `o`: a multiple of 4, at most 20. */

@@ -6,10 +6,10 @@ import { C_TCP_PASSIVE_OPENS } from '../../rings/counters.ts';
 import { DROP_BACKLOG, DROP_CLOSING, DROP_NO_MEMORY } from '../../rings/drops.ts';
 import { EAGAIN, EPOLLIN, ETIMEDOUT } from '../sockets.ts';
 import type { Machine } from './machine.ts';
-import type { TcpOptions } from './options.ts';
+import type { TcpOptions } from '../../wire/tcpOptions.ts';
 import type { Reset } from './reset.ts';
 import { CLOSED, SYN_RCVD } from './states.ts';
-import { T_HALF_OPEN, T_NODELAY, T_OPEN, T_QUEUED, T_SYN, T_TS, T_WS } from './tcb.ts';
+import { T_HALF_OPEN, T_NODELAY, T_OPEN, T_QUEUED, T_SACK, T_SYN, T_TS, T_WS } from './tcb.ts';
 
 /** Below this no peer's MSS is believed: 48 is what Linux insists on too. */
 const MSS_MIN = 48;
@@ -68,11 +68,12 @@ export function createAcceptQueues(m: Machine, reset: Reset): AcceptQueues {
     if (c < 0) return DROP_NO_MEMORY;
     counted[C_TCP_PASSIVE_OPENS]++;
     const iss = m.isn.next(remoteIp, localIp, ports, clock[0]);
-    const stamps = config.timestamps && o.timestamps;
+    const stamps = config.timestamps && o.hasTimestamp;
     m.open(c, localIp, remoteIp, ports, hash, iss, effectiveMss(o.mss, m.ownMss(), stamps));
     if (floored) m.startAbove(c, issFloor);
     flags[c] |= T_HALF_OPEN | T_SYN | (flags[l] & T_NODELAY);
     if (stamps) flags[c] |= T_TS;
+    if (o.sackPermitted) flags[c] |= T_SACK;
     if (config.windowScale >= 0 && o.windowScale >= 0) {
       flags[c] |= T_WS;
       t.sndScale[c] = o.windowScale;

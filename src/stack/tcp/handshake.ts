@@ -10,11 +10,11 @@ import { effectiveMss } from './accept.ts';
 import type { AcceptQueues } from './accept.ts';
 import type { Congestion } from './congestion.ts';
 import type { Machine } from './machine.ts';
-import type { TcpOptions } from './options.ts';
+import type { TcpOptions } from '../../wire/tcpOptions.ts';
 import type { Reset } from './reset.ts';
 import type { RtoEstimator } from './rto.ts';
 import { ESTABLISHED, FIN_WAIT_1, SYN_RCVD, SYN_SENT } from './states.ts';
-import { T_FIN, T_HALF_OPEN, T_SYN, T_SYN_LOST, T_TIMING, T_TS, T_WS } from './tcb.ts';
+import { T_FIN, T_HALF_OPEN, T_SACK, T_SYN, T_SYN_LOST, T_TIMING, T_TS, T_WS } from './tcb.ts';
 
 export interface Handshake {
   /** Active open: columns filled, SYN wanted. */
@@ -33,7 +33,7 @@ export function createHandshake(m: Machine, reset: Reset, queues: AcceptQueues, 
   function connect(c: number, localIp: number, remoteIp: number, ports: number, hash: number): void {
     counted[C_TCP_ACTIVE_OPENS]++;
     m.open(c, localIp, remoteIp, ports, hash, m.isn.next(remoteIp, localIp, ports, clock[0]), m.ownMss());
-    flags[c] |= T_SYN;
+    flags[c] |= T_SYN | T_SACK;
     if (config.timestamps) flags[c] |= T_TS;
     if (config.windowScale >= 0) flags[c] |= T_WS;
     m.enter(c, SYN_SENT);
@@ -42,7 +42,8 @@ export function createHandshake(m: Machine, reset: Reset, queues: AcceptQueues, 
 
   /** What both sides offered counts from here on (RFC 7323 sections 2.2 and 3.2). */
   function agree(c: number, seq: number, wnd: number, o: TcpOptions): void {
-    if (!o.timestamps) flags[c] &= ~T_TS;
+    if (!o.hasTimestamp) flags[c] &= ~T_TS;
+    if (!o.sackPermitted) flags[c] &= ~T_SACK;
     if (o.windowScale < 0) {
       flags[c] &= ~T_WS;
     } else if ((flags[c] & T_WS) !== 0) {

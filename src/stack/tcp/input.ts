@@ -19,13 +19,13 @@ import {
 import { D_DATA, D_FLAGS_GSO, D_FRAME, D_OFFSETS, D_SEGS_VLAN, F_MULTICAST, F_TRAIN } from '../../rings/layout.ts';
 import { isBadSource } from '../../wire/ipv4.ts';
 import { ACK, FIN, PSH, RST, SYN } from '../../wire/tcp.ts';
+import { NOP_NOP_TS, parseOptions } from '../../wire/tcpOptions.ts';
 import { ECONNREFUSED, ECONNRESET, EPOLLIN, EPOLLRDHUP } from '../sockets.ts';
 import type { AcceptQueues } from './accept.ts';
 import { createAcknowledgment } from './acknowledgment.ts';
 import type { Congestion } from './congestion.ts';
 import type { Handshake } from './handshake.ts';
 import type { Machine } from './machine.ts';
-import { TIMESTAMP_TEMPLATE } from './options.ts';
 import type { Reassembly } from './reassembly.ts';
 import type { ReceiveBuffer } from './receiveBuffer.ts';
 import type { Reset } from './reset.ts';
@@ -79,7 +79,23 @@ export interface InputParts {
 
 export function createTcpInput(m: Machine, parts: InputParts): TcpInput {
   const t = m.tcb;
-  const { state, flags, rcvNxt, rcvAdv, tsRecent, tsRecentAtMs, lastAckSent, ackDue, rcvMss, oooHead, rcvFin, irs } = t;
+  const {
+    state,
+    flags,
+    rcvNxt,
+    rcvAdv,
+    tsRecent,
+    tsRecentAtMs,
+    lastAckSent,
+    ackDue,
+    rcvMss,
+    oooHead,
+    sackSeq,
+    sackEnd,
+    sackOlder,
+    rcvFin,
+    irs,
+  } = t;
   const { sndUna, sndMax, maxWnd, sndScale, mss, remoteIp } = t;
   const { flows, counted, chunks, clock, moves } = m;
   const { handshake, reset, receive, reassembly } = parts;
@@ -139,7 +155,7 @@ export function createTcpInput(m: Machine, parts: InputParts): TcpInput {
     const hash = flows.hash(src, dst, ports);
     const c = flows.find(src, dst, ports, hash);
     if (c < 0) {
-      o.parse(view, tcp, header);
+      parseOptions(view, tcp, header, o);
       const reason = unclaimed.unknown(d, src, dst, ports, hash);
       if (reason !== REDIRECTED) return reason;
       kept = true;
@@ -162,7 +178,7 @@ export function createTcpInput(m: Machine, parts: InputParts): TcpInput {
       (flags[c] & T_FIN_SEEN) === 0 &&
       ((seg.ack - sndUna[c]) | 0) >= 0 &&
       ((seg.ack - sndMax[c]) | 0) <= 0 &&
-      (stamped ? header === 32 && view.getInt32(tcp + 20) === TIMESTAMP_TEMPLATE : header === 20)
+      (stamped ? header === 32 && view.getInt32(tcp + 20) === NOP_NOP_TS : header === 20)
     ) {
       if (!stamped) return predicted(c);
       const tsVal = view.getInt32(tcp + 24);
@@ -173,8 +189,8 @@ export function createTcpInput(m: Machine, parts: InputParts): TcpInput {
       }
     }
     // ---- the book ----------------------------------------------------------------------------------------------------
-    o.parse(view, tcp, header);
-    seg.stamped = o.timestamps;
+    parseOptions(view, tcp, header, o);
+    seg.stamped = o.hasTimestamp;
     seg.tsVal = o.tsVal;
     const s = state[c];
     if (s === SYN_SENT) {
@@ -410,6 +426,9 @@ export function createTcpInput(m: Machine, parts: InputParts): TcpInput {
     counted[C_TCP_OUT_OF_ORDER]++;
     // A duplicate ACK for every frame beyond a hole (RFC 5681 section 4.2), also for those that we coalesced.
     m.ackAgain(c, seg.frames);
+    if (seg.seq !== sackEnd[c]) sackOlder[c] = sackSeq[c];
+    sackSeq[c] = seg.seq;
+    sackEnd[c] = (seg.seq + seg.len) | 0;
     const queued = reassembly.insert(c, seg.seq, seg.len, seg.frame, seg.at, seg.first, seg.skip);
     if (queued === 0) return DROP_REASSEMBLY;
     kept = true;

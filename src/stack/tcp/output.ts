@@ -9,15 +9,16 @@ import { F_CSUM_PARTIAL, F_IPCSUM_OK, F_TCP, TRAIN_LINKS_MAX } from '../../rings
 import { fold, pseudoSum4 } from '../../wire/checksum.ts';
 import { LEN_ETHERNET } from '../../wire/ethernet.ts';
 import { LEN_IPV4, PROTO_TCP } from '../../wire/ipv4.ts';
-import { ACK, FIN, LEN_TCP, PSH, SYN } from '../../wire/tcp.ts';
+import { ACK, FIN, LEN_TCP, OFF_DATA, PSH, SYN } from '../../wire/tcp.ts';
+import { LEN_TIMESTAMPS, synOptionsBytes, TcpOptions, writeSack, writeSynOptions, writeTimestamps } from '../../wire/tcpOptions.ts';
 import { EHOSTUNREACH, ENETUNREACH } from '../sockets.ts';
 import type { Congestion } from './congestion.ts';
 import type { Machine } from './machine.ts';
-import { LEN_TIMESTAMPS, TIMESTAMP_TEMPLATE, putSynOptions, synOptionsBytes } from './options.ts';
 import { bareSeq } from './segment.ts';
+import { SackBlocks } from './sack.ts';
 import type { SendBuffer } from './sendBuffer.ts';
 import { CLOSED, LISTEN, SENDING, SYN_RCVD, SYN_SENT } from './states.ts';
-import { T_FIN, T_NODELAY, T_PERSIST, T_PROBE, T_RECOVERY, T_REXMIT, T_SYN, T_SYN_LOST, T_TIMING, T_TS, T_WS } from './tcb.ts';
+import { T_FIN, T_NODELAY, T_PERSIST, T_PROBE, T_RECOVERY, T_REXMIT, T_SACK, T_SYN, T_SYN_LOST, T_TIMING, T_TS, T_WS } from './tcb.ts';
 
 const LEN_L2L3 = LEN_ETHERNET + LEN_IPV4;
 const PLAIN = F_TCP | F_CSUM_PARTIAL | F_IPCSUM_OK;
@@ -40,6 +41,9 @@ export function createOutput(m: Machine, send: SendBuffer, congestion: Congestio
   const { transmit, wheel, counted, neighbor, clock } = m;
   const { host, port, config } = m.env;
   const { view, offset: frameAt, next: frameNext, length: frameLength } = port.frames;
+  const oooHead = t.oooHead;
+  const sack = new SackBlocks(m);
+  const offer = new TcpOptions();
   const rcvbuf = config.rcvbuf;
   const chunkBytes = config.chunkBytes;
   const trainLinks = Math.max(1, Math.min(config.trainLinksMax, TRAIN_LINKS_MAX));
@@ -115,9 +119,7 @@ export function createOutput(m: Machine, send: SendBuffer, congestion: Congestio
     view.setInt32(tcp + 12, (size << 26) | (bits << 16) | window(c));
     view.setInt32(tcp + 16, fold(pseudoSum4(localIp[c], remoteIp[c], PROTO_TCP, size + len)) << 16);
     if (stamped) {
-      view.setInt32(tcp + 20, TIMESTAMP_TEMPLATE);
-      view.setInt32(tcp + 24, (clock[1] + tsOffset[c]) | 0);
-      view.setInt32(tcp + 28, tsRecent[c]);
+      writeTimestamps(view, tcp + LEN_TCP, (clock[1] + tsOffset[c]) | 0, tsRecent[c]);
     }
     lastAckSent[c] = rcvNxt[c];
     ackDue[c] = 0;
@@ -306,15 +308,18 @@ export function createOutput(m: Machine, send: SendBuffer, congestion: Congestio
   }
 
   /**
-   * SYN or SYN-ACK with the options agreed on so far. SACK is not offered: who agrees to it and then sends none keeps the
-   * peer from counting duplicate ACKs, so that it repairs losses by timeout only.
+   * SYN or SYN-ACK with the options agreed on so far.
    */
   function syn(c: number): boolean {
     if (!transmit.ready(1, 0)) return false;
     const active = state[c] === SYN_SENT;
-    const stamps = (flags[c] & T_TS) !== 0;
-    const scale = (flags[c] & T_WS) !== 0 ? config.windowScale : -1;
-    const size = LEN_TCP + synOptionsBytes(scale, stamps);
+    offer.mss = m.ownMss();
+    offer.windowScale = (flags[c] & T_WS) !== 0 ? config.windowScale : -1;
+    offer.sackPermitted = (flags[c] & T_SACK) !== 0;
+    offer.hasTimestamp = (flags[c] & T_TS) !== 0;
+    offer.tsVal = m.tsNow(c);
+    offer.tsEcr = active ? 0 : tsRecent[c];
+    const size = LEN_TCP + synOptionsBytes(offer);
     const f = transmit.take();
     const tcp = transmit.header(f, localIp[c], remoteIp[c], PROTO_TCP, size, macHi[c], macLo[c], 1);
     const p = ports[c];
@@ -324,7 +329,7 @@ export function createOutput(m: Machine, send: SendBuffer, congestion: Congestio
     view.setInt32(tcp + 8, active ? 0 : rcvNxt[c]);
     view.setInt32(tcp + 12, (size << 26) | ((active ? SYN : SYN | ACK) << 16) | wnd);
     view.setInt32(tcp + 16, fold(pseudoSum4(localIp[c], remoteIp[c], PROTO_TCP, size)) << 16);
-    putSynOptions(view, tcp + LEN_TCP, m.ownMss(), scale, stamps, m.tsNow(c), active ? 0 : tsRecent[c]);
+    writeSynOptions(view, tcp + LEN_TCP, offer);
     counted[C_TCP_OUT_SEGS]++;
     if ((flags[c] & T_SYN_LOST) !== 0) counted[C_TCP_RETRANS_SEGS]++;
     else if (sndMax[c] === iss[c]) {
@@ -348,6 +353,26 @@ export function createOutput(m: Machine, send: SendBuffer, congestion: Congestio
     return true;
   }
 
+  // hot: per packet
+  /** An ACK without data. With a hole in what came it says what stands beyond: SACK blocks (RFC 2018 section 4). */
+  function bareAck(c: number): void {
+    const stamped = (flags[c] & T_TS) !== 0;
+    const blocks = (flags[c] & T_SACK) !== 0 && oooHead[c] >= 0 ? sack.collect(c, stamped ? 3 : 4) : 0;
+    if (blocks === 0) {
+      segment(c, bareSeq(m, c), ACK, 0, 1);
+      return;
+    }
+    const f = transmit.take();
+    const options = 4 + blocks * 8;
+    const size = (stamped ? LEN_TCP + LEN_TIMESTAMPS : LEN_TCP) + options;
+    const tcp = transmit.header(f, localIp[c], remoteIp[c], PROTO_TCP, size, macHi[c], macLo[c], 1);
+    const plain = header(c, tcp, bareSeq(m, c), ACK, options);
+    view.setUint8(tcp + OFF_DATA, (size >> 2) << 4);
+    writeSack(view, tcp + plain, sack.edges, blocks);
+    counted[C_TCP_OUT_SEGS]++;
+    transmit.append(f, LEN_L2L3 + size, LEN_L2L3 + size, PLAIN, 0, 1, flowHash[c]);
+  }
+
   /** Duplicate ACKs carry no data, or they would not count (RFC 5681 section 2). False: no credit or room for all of them. */
   function duplicates(c: number): boolean {
     for (let n = ackDue[c] - 1; n > 0; n--) {
@@ -355,7 +380,7 @@ export function createOutput(m: Machine, send: SendBuffer, congestion: Congestio
         ackDue[c] = n + 1;
         return false;
       }
-      segment(c, bareSeq(m, c), ACK, 0, 1);
+      bareAck(c);
     }
     return true;
   }
@@ -371,7 +396,7 @@ export function createOutput(m: Machine, send: SendBuffer, congestion: Congestio
     if (((1 << s) & SENDING) !== 0 && !data(c)) return false;
     if (ackDue[c] === 2) {
       if (!transmit.ready(1, 0)) return false;
-      segment(c, bareSeq(m, c), ACK, 0, 1);
+      bareAck(c);
     } else if (ackDue[c] === 1 && ackAt[c] === 0) {
       ackAt[c] = m.deadline(config.delayedAckMs);
       wheel.arm(c, ackAt[c]);

@@ -1,7 +1,7 @@
 /** The segment in flight: filled by input, narrowed by its steps, valid for one call. One a stack. */
 import { FIN, SYN } from '../../wire/tcp.ts';
 import type { Machine } from './machine.ts';
-import { TcpOptions } from './options.ts';
+import { TcpOptions } from '../../wire/tcpOptions.ts';
 
 export class Segment {
   /** Frame (head of its train), byte offset of link 0's payload, payload bytes link 0 holds. */

@@ -20,9 +20,10 @@ export const T_FIN = 1 << 3;
 export const T_EOF = 1 << 4;
 /** The peer's FIN stands at rcvFin, beyond a hole. */
 export const T_FIN_SEEN = 1 << 5;
-/** Timestamps, window scaling agreed upon (in SYN_SENT: offered). */
+/** Timestamps, window scaling, SACK agreed upon (in SYN_SENT: offered). */
 export const T_TS = 1 << 6;
 export const T_WS = 1 << 7;
+export const T_SACK = 1 << 8;
 export const T_NODELAY = 1 << 9;
 /** A write was refused or cut short: EPOLLOUT when half the buffer is free. */
 export const T_FULL = 1 << 10;
@@ -66,7 +67,7 @@ export const ON_OUTPUT = 2;
 export const ON_PARKED = 4;
 export const ON_STARVED = 8;
 
-export const TCB_COLUMNS = 89;
+export const TCB_COLUMNS = 92;
 
 /** Words from one column to the next. */
 export const columnStride = (connections: number): number => ((connections + 31) & ~31) + 32;
@@ -160,6 +161,10 @@ export class Tcb {
   readonly rbTail: Int32Array;
   readonly oooTail: Int32Array;
   readonly oooCount: Int32Array;
+  /** The last segment beyond a hole, and the one before it that did not join it: their SACK blocks come first. */
+  readonly sackSeq: Int32Array;
+  readonly sackEnd: Int32Array;
+  readonly sackOlder: Int32Array;
   readonly challengeAtMs: Int32Array;
   readonly error: Int32Array;
   readonly parent: Int32Array;
@@ -257,6 +262,9 @@ export class Tcb {
     this.rbTail = column();
     this.oooTail = column();
     this.oooCount = column();
+    this.sackSeq = column();
+    this.sackEnd = column();
+    this.sackOlder = column();
     this.challengeAtMs = column();
     this.error = column();
     this.parent = column();

@@ -35,11 +35,11 @@ test(
 );
 
 test(
-  'options are agreed: scale and timestamps when offered, SACK never',
+  'options are agreed: scale, timestamps and SACK when offered',
   trace({ config: { windowScale: 7, timestamps: true, rcvbuf: 262144 } }, (t) => {
     t.listen();
     t.recv(SYN, { ws: 3, ts: [100, 0], sackOk: true, mss: 1400 });
-    const s = t.sends(SYN | ACK, { ws: 7, sackOk: false, win: 65535 });
+    const s = t.sends(SYN | ACK, { ws: 7, sackOk: true, win: 65535 });
     assert.is(s.ts![1], 100);
     t.recv(SYN, { port: 40001, mss: 1400 });
     t.sends(SYN | ACK, { ws: -1, sackOk: false, ts: null });
@@ -70,7 +70,7 @@ test(
   'active open: SYN with all options, SYN-ACK, ACK',
   trace({ config: { windowScale: 7, timestamps: true } }, (t) => {
     const s = connecting(t);
-    const syn = t.sends(SYN, { seq: 0, mss: 1460, ws: 7, sackOk: false, port: 9000 });
+    const syn = t.sends(SYN, { seq: 0, mss: 1460, ws: 7, sackOk: true, port: 9000 });
     assert.is(syn.ts![1], 0);
     assert.is(t.sockets.state(s), SYN_SENT);
     t.recv(SYN | ACK, { ack: 1, port: 9000, ws: 2, ts: [7, syn.ts![0]] });

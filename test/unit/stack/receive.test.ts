@@ -88,6 +88,74 @@ test(
 );
 
 test(
+  'duplicate ACKs carry SACK blocks, that of the segment received last first (RFC 2018 section 4)',
+  trace({}, (t) => {
+    const s = t.accepted({ sackOk: true });
+    t.recv(ACK, { seq: 1001, ack: 1, len: 1000 });
+    t.sends(ACK, { ack: 1, sack: [[1001, 2001]] });
+    t.recv(ACK, { seq: 5001, ack: 1, len: 500 });
+    t.sends(ACK, {
+      ack: 1,
+      sack: [
+        [5001, 5501],
+        [1001, 2001],
+      ],
+    });
+    t.recv(ACK, { seq: 3001, ack: 1, len: 1000 });
+    t.sends(ACK, {
+      ack: 1,
+      sack: [
+        [3001, 4001],
+        [5001, 5501],
+        [1001, 2001],
+      ],
+    });
+    // It joins two blocks: they are one, and first.
+    t.recv(ACK, { seq: 2001, ack: 1, len: 1000 });
+    t.sends(ACK, {
+      ack: 1,
+      sack: [
+        [1001, 4001],
+        [5001, 5501],
+      ],
+    });
+    // A duplicate names the block it lies in first.
+    t.recv(ACK, { seq: 5101, ack: 1, len: 100 });
+    t.sends(ACK, {
+      ack: 1,
+      sack: [
+        [5001, 5501],
+        [1001, 4001],
+      ],
+    });
+    t.recv(ACK, { seq: 1, ack: 1, len: 1000 });
+    t.sends(ACK, { ack: 4001, sack: [[5001, 5501]] });
+    t.recv(ACK, { seq: 4001, ack: 1, len: 1000 });
+    t.sends(ACK, { ack: 5501, sack: [] });
+    assert.equal(t.read(s), pattern(0, 5500));
+  }),
+);
+
+test(
+  'four SACK blocks fit without timestamps, three with them, none unless agreed',
+  trace({ config: { timestamps: true } }, (t) => {
+    const holes = (ack: object): readonly (readonly [number, number])[] => {
+      for (let i = 0; i < 6; i++) t.queue(ACK, { seq: 1001 + i * 2000, ack: 1, len: 10, ...ack });
+      t.breath();
+      const last = t.out.at(-1)!.sack;
+      t.out.length = 0;
+      return last;
+    };
+    t.accepted({ sackOk: true });
+    assert.is(holes({}).length, 4);
+    t.accepted({ sackOk: true, ts: [1, 0], port: 40001 });
+    assert.is(holes({ port: 40001, ts: [2, 0] }).length, 3);
+    t.accepted({ port: 40002 });
+    assert.equal(holes({ port: 40002 }), []);
+  }),
+);
+
+test(
   'overlaps are trimmed on both sides',
   trace({}, (t) => {
     const s = t.accepted();

@@ -79,6 +79,8 @@ export interface Segment {
   mss: number;
   ws: number;
   sackOk: boolean;
+  /** SACK blocks, relative edges. */
+  sack: readonly (readonly [number, number])[];
   ts: readonly [number, number] | null;
   segs: number;
   port: number;
@@ -368,6 +370,7 @@ export class Trace {
       mss: 0,
       ws: -1,
       sackOk: false,
+      sack: [],
       ts: null,
       segs: w[at + D_SEGS_VLAN]! & 0xffff,
       port: v.getUint16(tcp + 2),
@@ -383,6 +386,10 @@ export class Trace {
       if (kind === 2) s.mss = v.getUint16(o + 2);
       if (kind === 3) s.ws = v.getUint8(o + 2);
       if (kind === 4) s.sackOk = true;
+      if (kind === 5) {
+        const edge = (i: number): number => (v.getInt32(o + 2 + i * 4) - PEER_ISS) | 0;
+        s.sack = Array.from({ length: (v.getUint8(o + 1) - 2) >> 3 }, (_, i) => [edge(i * 2), edge(i * 2 + 1)] as const);
+      }
       if (kind === 8) s.ts = [v.getInt32(o + 2), v.getInt32(o + 6)];
       o += v.getUint8(o + 1);
     }
