@@ -209,7 +209,8 @@ int32_t Bursts::emit(int32_t at, int32_t n, int32_t copyAt, int32_t copies, int3
 void Bursts::copy(int32_t copyAt, int32_t copies) { gather(*this, 0, 0, copyAt, copies, 0); }
 
 void Bursts::toUser(uint8_t* user, int64_t userBytes, int32_t copyAt, int32_t copies) {
-  if (!listFits(copyAt, copies, COPY_WORDS)) return;
+  // An empty view may have no address at all: nothing could be copied to it anyway.
+  if (user == nullptr || !listFits(copyAt, copies, COPY_WORDS)) return;
   for (int32_t i = 0; i < copies; i++) {
     const int32_t* c = w + copyAt + i * COPY_WORDS;
     const bool fromArena = (kindOf(c) & COPY_FROM_ARENA) != 0;
@@ -221,7 +222,7 @@ void Bursts::toUser(uint8_t* user, int64_t userBytes, int32_t copyAt, int32_t co
 }
 
 void Bursts::fromUser(const uint8_t* user, int64_t userBytes, int32_t copyAt, int32_t copies) {
-  if (!listFits(copyAt, copies, COPY_WORDS)) return;
+  if (user == nullptr || !listFits(copyAt, copies, COPY_WORDS)) return;
   for (int32_t i = 0; i < copies; i++) {
     const int32_t* c = w + copyAt + i * COPY_WORDS;
     const bool toArena = (kindOf(c) & COPY_TO_ARENA) != 0;
