@@ -8,31 +8,33 @@ import type { Machine } from './machine.ts';
 export class SackBlocks {
   /** Left and right edges, in the order to be sent; valid until the next collect. */
   readonly edges = new Int32Array(8);
-  private readonly m: Machine;
+  private readonly head: Int32Array;
+  private readonly last: Int32Array;
+  private readonly older: Int32Array;
+  private readonly next: Int32Array;
+  private readonly seq: Int32Array;
+  private readonly length: Int32Array;
+  /** Right edge of the block that `block` walked last, and the chunk behind it. */
+  private right = 0;
+  private behind = -1;
 
   constructor(m: Machine) {
-    this.m = m;
+    this.head = m.tcb.oooHead;
+    this.last = m.tcb.sackSeq;
+    this.older = m.tcb.sackOlder;
+    this.next = m.chunks.next;
+    this.seq = m.chunks.seq;
+    this.length = m.chunks.length;
   }
 
   // hot: per packet
   /** Fills `edges` with up to `most` (1..4) blocks; returns how many. */
   collect(c: number, most: number): number {
-    const t = this.m.tcb;
-    const edges = this.edges;
-    let blocks = 0;
-    blocks = this.add(c, t.sackSeq[c], blocks);
-    if (blocks < most) blocks = this.add(c, t.sackOlder[c], blocks);
-    const { next, seq, length } = this.m.chunks;
-    let k = t.oooHead[c];
-    while (k >= 0 && blocks < most) {
-      const left = seq[k];
-      let right = left;
-      for (; k >= 0 && seq[k] === right; k = next[k]) right = (right + length[k]) | 0;
-      if (!this.listed(left, blocks)) {
-        edges[blocks * 2] = left;
-        edges[blocks * 2 + 1] = right;
-        blocks++;
-      }
+    let blocks = this.add(c, this.last[c], 0);
+    if (blocks < most) blocks = this.add(c, this.older[c], blocks);
+    for (let k = this.head[c]; k >= 0 && blocks < most; k = this.behind) {
+      this.block(k);
+      if (!this.listed(this.seq[k], blocks)) blocks = this.list(this.seq[k], blocks);
     }
     return blocks;
   }
@@ -40,20 +42,31 @@ export class SackBlocks {
   // hot: per packet
   /** Adds the block that holds sequence number `at`, if there is one and it is not listed yet. */
   private add(c: number, at: number, blocks: number): number {
-    const { next, seq, length } = this.m.chunks;
-    let k = this.m.tcb.oooHead[c];
-    while (k >= 0) {
-      const left = seq[k];
-      let right = left;
-      for (; k >= 0 && seq[k] === right; k = next[k]) right = (right + length[k]) | 0;
-      if (((at - left) | 0) >= 0 && ((at - right) | 0) < 0) {
-        if (this.listed(left, blocks)) return blocks;
-        this.edges[blocks * 2] = left;
-        this.edges[blocks * 2 + 1] = right;
-        return blocks + 1;
-      }
+    for (let k = this.head[c]; k >= 0; k = this.behind) {
+      const left = this.seq[k];
+      this.block(k);
+      if (((at - left) | 0) >= 0 && ((at - this.right) | 0) < 0) return this.listed(left, blocks) ? blocks : this.list(left, blocks);
     }
     return blocks;
+  }
+
+  // hot: per packet
+  /** Walks the chunks that follow `k` without a gap. */
+  private block(k: number): void {
+    let right = this.seq[k];
+    while (k >= 0 && this.seq[k] === right) {
+      right = (right + this.length[k]) | 0;
+      k = this.next[k];
+    }
+    this.right = right;
+    this.behind = k;
+  }
+
+  // hot: per packet
+  private list(left: number, blocks: number): number {
+    this.edges[blocks * 2] = left;
+    this.edges[blocks * 2 + 1] = this.right;
+    return blocks + 1;
   }
 
   // hot: per packet
