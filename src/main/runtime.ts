@@ -6,41 +6,16 @@ import { setFlagsFromString } from 'node:v8';
 import { Worker } from 'node:worker_threads';
 import { loadNative } from '../ports/native.ts';
 import type { PortHandle } from '../ports/port.ts';
-import { createArena } from '../rings/arena.ts';
-import {
-  CMD_DRAIN,
-  CMD_RUN,
-  CMD_STOP,
-  formatControl,
-  planControl,
-  ROLE_BROKER,
-  ROLE_DISPATCHER,
-  ROLE_MAIN,
-  ROLE_WORKER,
-  ThreadRecord,
-} from '../rings/control.ts';
-import { T_COMMAND, T_CPU, T_ROLE, T_STATE, T_WORKER, TS_FAILED, TS_QUIET, TS_STOPPED } from '../rings/control.ts';
+import { CMD_DRAIN, CMD_RUN, CMD_STOP, ThreadRecord } from '../rings/control.ts';
+import { T_COMMAND, T_CPU, T_STATE, TS_FAILED, TS_QUIET, TS_STOPPED } from '../rings/control.ts';
 import { C_CPU_NS, Counters } from '../rings/counters.ts';
 import { BELL_EVENTFD, Doorbell } from '../rings/doorbell.ts';
 import { auditFrames, type FrameAudit, FrameTable } from '../rings/frameTable.ts';
-import { HostPublisher } from '../rings/hostState.ts';
-import { createPortRings, planPortRings, type RingSizes } from '../rings/portRings.ts';
-import { STEER_MODULO, STEER_RETA, Steering } from '../rings/steering.ts';
-import { arenaBytes } from '../stack/arenaPlan.ts';
+import type { RingSizes } from '../rings/portRings.ts';
 import type { StackConfig } from '../stack/env.ts';
-import { WORK_CSUM, WORK_CUT } from '../rings/bursts.ts';
 import type { IdleMode } from '../workers/driver.ts';
-import {
-  type BellPlace,
-  type HostPlan,
-  type ModulePlan,
-  type NativeIds,
-  readSchedstat,
-  type RuntimePlan,
-  type ThreadMessage,
-  type ThreadPlan,
-  type WorkerData,
-} from '../workers/plan.ts';
+import { type HostPlan, type ModulePlan, readSchedstat, type RuntimePlan, type ThreadMessage, type WorkerData } from '../workers/plan.ts';
+import { buildPlan } from './runtimePlan.ts';
 import { readThreads, type ThreadFigures } from './figures.ts';
 import { locateSyntaxError } from './syntaxPlace.ts';
 
@@ -365,95 +340,4 @@ export class Runtime {
   anyFailed(): boolean {
     return this.failure !== null || !this.allWorkers((s) => s !== TS_FAILED);
   }
-}
-
-function controlBlock(bytes: number, path: string | null, ids: number[]): { block: SharedArrayBuffer; id: number } {
-  const native = loadNative();
-  if (native !== null && path !== null) {
-    const region = native.createRegion({ bytes, kind: 'file', path });
-    ids.push(region.id);
-    return { block: region.memory, id: region.id };
-  }
-  const block = new SharedArrayBuffer(bytes);
-  return { block, id: register(block, ids) };
-}
-
-function register(block: SharedArrayBuffer, ids: number[]): number {
-  const native = loadNative();
-  if (native === null) return -1;
-  const id = native.registerMemory(new Uint8Array(block));
-  ids.push(id);
-  return id;
-}
-
-function buildPlan(o: RuntimeOptions): { plan: RuntimePlan; nativeIds: number[] } {
-  const nativeIds: number[] = [];
-  const inline = o.layout === 'inline';
-  const att = o.port.attachment;
-  // The last record of an inline runtime is its broker's.
-  const threads = 2 + o.workers;
-  const cp = planControl(threads, o.workers);
-  const { block: control, id: controlId } = controlBlock(cp.bytes, o.controlPath, nativeIds);
-  formatControl(control, cp);
-  Steering.format(control, cp.steeringAt, o.workers, o.steering === 'modulo' ? STEER_MODULO : STEER_RETA);
-  // Before any thread runs: a worker may ask for its address before the dispatcher, who owns it from then on, is up.
-  const { address, prefix, gateway, mtu } = o.host;
-  new HostPublisher(control, cp.hostAt).setHost({ address, prefix, gateway, mtu, macHi: att.macHi, macLo: att.macLo, key: 0 });
-  const pool = new FrameTable(att.table, att.memory).frames;
-  const ringsPlan = planPortRings(o.workers, pool, o.rings);
-  const arenas = Array.from({ length: o.workers }, () => createArena(arenaBytes(o.stack)));
-  const ids: NativeIds = {
-    control: controlId,
-    table: register(att.table, nativeIds),
-    packets: register(att.memory, nativeIds),
-    arenas: arenas.map((a) => register(a, nativeIds)),
-  };
-  const record = (i: number, name: string, role: number, worker: number): ThreadRecord => {
-    const r = new ThreadRecord(control, i);
-    r.setName(name);
-    r.set(T_ROLE, role);
-    r.set(T_WORKER, worker);
-    return r;
-  };
-  const bellOf = (r: ThreadRecord): BellPlace => ({ block: control, at: r.bellAt });
-  record(0, 'main', ROLE_MAIN, -1).set(4, process.pid);
-  const dispatcher: ThreadPlan | null = inline ? null : { index: 1, name: `${o.name}disp`, cpus: o.dispatcherCpus };
-  const first = inline ? 1 : 2;
-  const dispatcherRecord = inline ? null : record(1, dispatcher!.name, ROLE_DISPATCHER, -1);
-  const brokerRecord = inline ? 1 + o.workers : 1;
-  if (inline) record(brokerRecord, `${o.name}broker`, ROLE_BROKER, -1);
-  const workerThreads: ThreadPlan[] = [];
-  const workerBells: BellPlace[] = [];
-  for (let w = 0; w < o.workers; w++) {
-    const name = `${o.name}work${w}`;
-    workerThreads.push({ index: first + w, name, cpus: o.workerCpus[w] ?? [] });
-    workerBells.push(bellOf(record(first + w, name, ROLE_WORKER, w)));
-  }
-  const plan: RuntimePlan = {
-    control,
-    steeringAt: cp.steeringAt,
-    hostAt: cp.hostAt,
-    rings: createPortRings(ringsPlan, pool, o.rings),
-    ringsPlan,
-    arenas,
-    port: att,
-    ids,
-    host: o.host,
-    stack: o.stack,
-    txWork: (att.caps.txChecksum ? 0 : WORK_CSUM) | (att.caps.txTrains ? 0 : WORK_CUT),
-    txTrainBytesMax: att.caps.txTrains ? att.caps.txTrainBytesMax : 65535,
-    idle: o.idle,
-    spins: o.spins,
-    burst: o.burst,
-    overflow: o.overflow,
-    workers: o.workers,
-    dispatcher,
-    workerThreads,
-    brokerRecord,
-    brokerBell: att.bell ?? (dispatcherRecord === null ? workerBells[0]! : bellOf(dispatcherRecord)),
-    workerBells,
-    drainMs: o.drainMs,
-    stdout: o.stdout,
-  };
-  return { plan, nativeIds };
 }

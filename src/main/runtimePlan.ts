@@ -1,0 +1,115 @@
+/** What a runtime's threads are given: all shared memory made and formatted, and where everything stands in it. */
+import { loadNative } from '../ports/native.ts';
+import { createArena } from '../rings/arena.ts';
+import { WORK_CSUM, WORK_CUT } from '../rings/bursts.ts';
+import {
+  formatControl,
+  planControl,
+  ROLE_BROKER,
+  ROLE_DISPATCHER,
+  ROLE_MAIN,
+  ROLE_WORKER,
+  T_ROLE,
+  T_TID,
+  T_WORKER,
+  ThreadRecord,
+} from '../rings/control.ts';
+import { FrameTable } from '../rings/frameTable.ts';
+import { HostPublisher } from '../rings/hostState.ts';
+import { createPortRings, planPortRings } from '../rings/portRings.ts';
+import { STEER_MODULO, STEER_RETA, Steering } from '../rings/steering.ts';
+import { arenaBytes } from '../stack/arenaPlan.ts';
+import type { BellPlace, NativeIds, RuntimePlan, ThreadPlan } from '../workers/plan.ts';
+import type { RuntimeOptions } from './runtime.ts';
+
+function controlBlock(bytes: number, path: string | null, ids: number[]): { block: SharedArrayBuffer; id: number } {
+  const native = loadNative();
+  if (native !== null && path !== null) {
+    const region = native.createRegion({ bytes, kind: 'file', path });
+    ids.push(region.id);
+    return { block: region.memory, id: region.id };
+  }
+  const block = new SharedArrayBuffer(bytes);
+  return { block, id: register(block, ids) };
+}
+
+function register(block: SharedArrayBuffer, ids: number[]): number {
+  const native = loadNative();
+  if (native === null) return -1;
+  const id = native.registerMemory(new Uint8Array(block));
+  ids.push(id);
+  return id;
+}
+
+type Threads = Pick<RuntimePlan, 'dispatcher' | 'workerThreads' | 'brokerRecord' | 'brokerBell' | 'workerBells'>;
+
+/** Names the records: main, the dispatcher, the workers, and last, of an inline runtime, its broker. */
+function planThreads(o: RuntimeOptions, control: SharedArrayBuffer): Threads {
+  const inline = o.layout === 'inline';
+  const record = (i: number, name: string, role: number, worker: number): BellPlace => {
+    const r = new ThreadRecord(control, i);
+    r.setName(name);
+    r.set(T_ROLE, role);
+    r.set(T_WORKER, worker);
+    if (role === ROLE_MAIN) r.set(T_TID, process.pid);
+    return { block: control, at: r.bellAt };
+  };
+  record(0, 'main', ROLE_MAIN, -1);
+  const dispatcher: ThreadPlan | null = inline ? null : { index: 1, name: `${o.name}disp`, cpus: o.dispatcherCpus };
+  const first = inline ? 1 : 2;
+  const workerThreads: ThreadPlan[] = [];
+  const workerBells: BellPlace[] = [];
+  for (let w = 0; w < o.workers; w++) {
+    const name = `${o.name}work${w}`;
+    workerThreads.push({ index: first + w, name, cpus: o.workerCpus[w] ?? [] });
+    workerBells.push(record(first + w, name, ROLE_WORKER, w));
+  }
+  const brokerRecord = inline ? 1 + o.workers : 1;
+  const own = record(brokerRecord, inline ? `${o.name}broker` : `${o.name}disp`, inline ? ROLE_BROKER : ROLE_DISPATCHER, -1);
+  return { dispatcher, workerThreads, brokerRecord, brokerBell: o.port.attachment.bell ?? (inline ? workerBells[0]! : own), workerBells };
+}
+
+/** Makes the shared memory of a runtime. `nativeIds`: what the addon was told of, to be released with it. */
+export function buildPlan(o: RuntimeOptions): { plan: RuntimePlan; nativeIds: number[] } {
+  const nativeIds: number[] = [];
+  const att = o.port.attachment;
+  const cp = planControl(2 + o.workers, o.workers);
+  const { block: control, id: controlId } = controlBlock(cp.bytes, o.controlPath, nativeIds);
+  formatControl(control, cp);
+  Steering.format(control, cp.steeringAt, o.workers, o.steering === 'modulo' ? STEER_MODULO : STEER_RETA);
+  // Before any thread runs: a worker may ask for its address before the dispatcher, who owns it from then on, is up.
+  const { address, prefix, gateway, mtu } = o.host;
+  new HostPublisher(control, cp.hostAt).setHost({ address, prefix, gateway, mtu, macHi: att.macHi, macLo: att.macLo, key: 0 });
+  const pool = new FrameTable(att.table, att.memory).frames;
+  const ringsPlan = planPortRings(o.workers, pool, o.rings);
+  const arenas = Array.from({ length: o.workers }, () => createArena(arenaBytes(o.stack)));
+  const ids: NativeIds = {
+    control: controlId,
+    table: register(att.table, nativeIds),
+    packets: register(att.memory, nativeIds),
+    arenas: arenas.map((a) => register(a, nativeIds)),
+  };
+  const plan: RuntimePlan = {
+    ...planThreads(o, control),
+    control,
+    steeringAt: cp.steeringAt,
+    hostAt: cp.hostAt,
+    rings: createPortRings(ringsPlan, pool, o.rings),
+    ringsPlan,
+    arenas,
+    port: att,
+    ids,
+    host: o.host,
+    stack: o.stack,
+    txWork: (att.caps.txChecksum ? 0 : WORK_CSUM) | (att.caps.txTrains ? 0 : WORK_CUT),
+    txTrainBytesMax: att.caps.txTrains ? att.caps.txTrainBytesMax : 65535,
+    idle: o.idle,
+    spins: o.spins,
+    burst: o.burst,
+    overflow: o.overflow,
+    workers: o.workers,
+    drainMs: o.drainMs,
+    stdout: o.stdout,
+  };
+  return { plan, nativeIds };
+}
