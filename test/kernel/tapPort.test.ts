@@ -357,7 +357,10 @@ function refusalTests(): void {
   });
 
   test('without privileges, and without /dev/net/tun', () => {
+    // The addon is loaded as root: another user may not be able to read this checkout.
     const script = `import { openTap } from ${JSON.stringify(new URL('../../src/ports/tap.js', import.meta.url).href)};
+      import { loadNative } from ${JSON.stringify(new URL('../../src/ports/native.js', import.meta.url).href)};
+      loadNative();
       if (process.argv[1] === 'user') process.setuid(65534);
       try { openTap(${JSON.stringify(OPTIONS)}); console.log('opened'); } catch (e) { console.log(e.code, e.message); }`;
     const run = (...command: string[]): string => spawnSync(command[0]!, command.slice(1), { encoding: 'utf8', timeout: 20000 }).stdout;
