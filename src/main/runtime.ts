@@ -276,14 +276,18 @@ export class Runtime {
   async stop(): Promise<void> {
     this.stopping = true;
     if (this.neverStarted()) return;
-    for (let w = 0; w < this.plan.workers; w++) this.command(w, CMD_STOP);
-    if (this.plan.dispatcher !== null) this.command(-1, CMD_STOP);
-    const all = this.plan.workers + (this.plan.dispatcher === null ? 0 : 1);
-    const gone = (): boolean => this.exited.size >= all;
+    const { workers, dispatcher } = this.plan;
+    for (let w = 0; w < workers; w++) this.command(w, CMD_STOP);
+    const gone = (): boolean => this.exited.size - (this.exited.has(-1) ? 1 : 0) >= workers;
     // A program that neither waits nor returns gets a second; threads of ours that only wait for a CPU get longer.
     await this.until(gone, 1000).catch(() => false);
     if (!gone() && this.allWorkers((s) => s === TS_QUIET || s === TS_STOPPED)) await this.until(gone, 9000).catch(() => false);
-    if (this.exited.size < all) await Promise.all(this.threads.map((t) => t.terminate()));
+    // The dispatcher goes last: it takes home what the workers sent when they left.
+    if (gone() && dispatcher !== null) {
+      this.command(-1, CMD_STOP);
+      await this.until(() => this.exited.has(-1), 9000).catch(() => false);
+    }
+    if (!gone() || (dispatcher !== null && !this.exited.has(-1))) await Promise.all(this.threads.map((t) => t.terminate()));
   }
 
   /** All three phases, then the port is closed. Idempotent; later calls wait for the first. */

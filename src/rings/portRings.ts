@@ -12,7 +12,7 @@
  * `recycle` holds every frame of the region, so going home never fails; an empty `grant` is EAGAIN, never a wait.
  */
 import type { FrameTable } from './frameTable.ts';
-import { DESC_WORDS, KIND_RINGS, OWNER_RING, OWNER_WORKER, ringWords, writeHeader, HEADER_BYTES } from './layout.ts';
+import { D_FRAME, DESC_WORDS, KIND_RINGS, OWNER_RING, OWNER_WORKER, ringWords, writeHeader, HEADER_BYTES } from './layout.ts';
 import { formatRing, RingConsumer, RingProducer } from './spsc.ts';
 
 export const CONTROL_WORDS = 4;
@@ -188,6 +188,26 @@ export class WorkerPort {
     this.rx.flush();
     this.grant.flush();
     return news;
+  }
+
+  /** Whether another worker has sent frames on to this one. */
+  redirected(): boolean {
+    return this.redirectIn.some((ring) => ring !== null && ring.readyNow() > 0);
+  }
+
+  /** Sends home what other workers still redirect to this one when its stack is gone. Returns how many frames that were. */
+  discardRedirected(): number {
+    let frames = 0;
+    for (const ring of this.redirectIn) {
+      if (ring === null) continue;
+      for (let n = ring.readyNow(); n > 0; n--) {
+        this.freeTrain(ring.words[ring.slot(0) + D_FRAME]!);
+        ring.take(1);
+        frames++;
+      }
+      ring.flush();
+    }
+    return frames;
   }
 
   /** Gives all credit back, at the end of a worker's life. */

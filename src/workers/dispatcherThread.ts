@@ -23,6 +23,8 @@ function command(c: number): boolean {
     for (let w = 0; w < plan.workers; w++) dispatcher.reclaim(w);
   }
   if (c === CMD_STOP) {
+    // The workers have ended: what they sent home last is in their rings.
+    while (dispatcher.push() > 0);
     port.flush();
     port.detach();
     thread.record.set(T_STATE, TS_STOPPED);

@@ -18,7 +18,8 @@ import {
   TS_STOPPED,
 } from '../rings/control.ts';
 import type { Port } from '../ports/port.ts';
-import { C_TCP_IN_SEGS, type Counters } from '../rings/counters.ts';
+import { C_DROP, C_RX_PACKETS, C_TCP_IN_SEGS, type Counters } from '../rings/counters.ts';
+import { DROP_CLOSING } from '../rings/drops.ts';
 import { assembleBroker, assembleStack } from './assembly.ts';
 import type { Dispatcher } from './dispatcher.ts';
 import { type Breath, Driver } from './driver.ts';
@@ -115,7 +116,17 @@ function becomeQuiet(): void {
   post({ type: 'quiet', worker });
 }
 
+/** A worker that drains later may still send frames of a flow on to this one, whose listener is gone: they go home. */
+function discardRedirected(): void {
+  const n = workerPort.discardRedirected();
+  if (n === 0) return;
+  counters.v[C_RX_PACKETS]! += n;
+  counters.v[C_DROP + DROP_CLOSING]! += n;
+  flush();
+}
+
 function leave(): void {
+  discardRedirected();
   if (port !== null) {
     port.flush();
     port.detach();
@@ -139,6 +150,7 @@ function command(c: number): boolean {
   if (phase === 'running') beginDrain();
   if (phase === 'serving' && (ending || c === CMD_STOP || stack.drained() || served())) closeConnections();
   if (phase === 'draining' && (c === CMD_STOP || stack.drained() || ((clock[1]! - drainBy) | 0) >= 0)) becomeQuiet();
+  if (phase === 'quiet') discardRedirected();
   if (c !== CMD_STOP || phase !== 'quiet') return false;
   leave();
   // Timers the program left behind must not hold the thread.
@@ -154,7 +166,7 @@ const breath: Breath = {
   stackEnd: () => stack.end(),
   dispatcherPush: dispatcher === null ? null : () => dispatcher!.push(),
   flush,
-  pending: () => (phase !== 'quiet' && stack.pending()) || (dispatcher?.pending() ?? false) || ending,
+  pending: () => (phase === 'quiet' ? workerPort.redirected() : stack.pending()) || (dispatcher?.pending() ?? false) || ending,
   nextDeadlineMs: () => {
     const a = phase === 'quiet' ? -1 : stack.nextDeadlineMs();
     const b = dispatcher === null ? -1 : dispatcher.nextDeadlineMs();

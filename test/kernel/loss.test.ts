@@ -44,12 +44,13 @@ const CHECKS: readonly Check[] = [
   [
     '4 MB down and up, equal SHA-256',
     async (w) => {
-      await download(w.ns, w.files, 'bytes');
-      await upload(w.ns, w.files, 'bytes');
-      assert.ok(
-        (await lost(w)).every((n) => n > 0),
-        'the link lost nothing in one direction',
-      );
+      // Trains are few frames: until the link has lost some each way, nothing is proven.
+      const enough = async (): Promise<boolean> => (await lost(w)).every((n) => n > 0);
+      for (let i = 0; i < 12 && (i === 0 || !(await enough())); i++) {
+        await download(w.ns, w.files, 'bytes');
+        await upload(w.ns, w.files, 'bytes');
+      }
+      assert.ok(await enough(), 'the link lost nothing in one direction');
     },
   ],
   ['ab: 500 requests over 50 connections at a time, none failed', async ({ ns }) => void (await ab(ns, 500, 50, false, 'small'))],
