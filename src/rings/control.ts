@@ -25,7 +25,7 @@
 import { COUNTERS_BYTES } from './counters.ts';
 import { BELL_WORDS } from './doorbell.ts';
 import { HOST_STATE_BYTES } from './hostState.ts';
-import { HEADER_BYTES, checkHeader, KIND_CONTROL, writeHeader } from './layout.ts';
+import { checkHeader, KIND_CONTROL, writeHeader } from './layout.ts';
 import { STEERING_BYTES } from './steering.ts';
 
 export const T_STATE = 0;
@@ -150,5 +150,3 @@ export class ThreadRecord {
     return new TextDecoder().decode(bytes.subarray(0, bytes.indexOf(0)));
   }
 }
-
-export const headerBytes = HEADER_BYTES;
