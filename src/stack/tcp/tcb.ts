@@ -54,8 +54,6 @@ export const T_FRAMES = 1 << 22;
 export const T_HASHED = 1 << 23;
 /** Was connected or connecting once. */
 export const T_USED = 1 << 24;
-/** The zero-linger option, or an abort: close with RST. */
-export const T_ABORT = 1 << 25;
 /** This recovery has seen its first partial ACK: later ones leave the retransmission timer alone (RFC 6582 section 3.2). */
 export const T_PARTIAL = 1 << 26;
 /** In TIME_WAIT and held by nobody: on the list that a full table takes from. */
