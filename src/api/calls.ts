@@ -2,7 +2,7 @@
  * mTCP's socket calls. They check what the caller could have got wrong, then ask the stack. A result is never negative
  * unless it is a negated errno; nothing throws except bad address text, and nothing is allocated.
  */
-import { EBADF, EINVAL, ENOPROTOOPT, ENOTCONN, EOPNOTSUPP, SHUT_RD, SHUT_RDWR } from '../stack/sockets.ts';
+import { EBADF, EINVAL, ENOTCONN, EOPNOTSUPP, MSG_PEEK, SHUT_RD, SHUT_RDWR, SOCK_STREAM } from '../stack/sockets.ts';
 import { addressOf, formatAddress, isPort } from './address.ts';
 import type { SocketAddress } from './address.ts';
 import { EPOLL_BASE, isSocket } from './epoll.ts';
@@ -10,12 +10,8 @@ import { EAFNOSUPPORT, EPROTONOSUPPORT, ESOCKTNOSUPPORT } from './errors.ts';
 import type { Mctx } from './mctx.ts';
 
 export const AF_INET = 2;
-export const SOCK_STREAM = 1;
 export const IPPROTO_TCP = 6;
-export const MSG_PEEK = 2;
-export const SOL_SOCKET = 1;
-export const SO_ERROR = 4;
-export const TCP_NODELAY = 1;
+export { MSG_PEEK, SO_ERROR, SOCK_STREAM, SOL_SOCKET, TCP_NODELAY } from '../stack/sockets.ts';
 export const FIONREAD = 0x541b;
 export const FIONBIO = 0x5421;
 
@@ -161,17 +157,13 @@ export function shutdown(mctx: Mctx, s: number, how: number): number {
  */
 export function getsockopt(mctx: Mctx, s: number, level: number, option: number): number {
   if (!isSocket(mctx.sockets, s)) return -EBADF;
-  if (level === SOL_SOCKET && option === SO_ERROR) return mctx.sockets.takeError(s);
-  if (level === IPPROTO_TCP && option === TCP_NODELAY) return mctx.sockets.noDelay(s) ? 1 : 0;
-  return -ENOPROTOOPT;
+  return mctx.sockets.getOption(s, level, option);
 }
 
 /** Sets IPPROTO_TCP TCP_NODELAY (not 0: Nagle's algorithm is off). 0, -EBADF, -ENOPROTOOPT. */
 export function setsockopt(mctx: Mctx, s: number, level: number, option: number, value: number): number {
   if (!isSocket(mctx.sockets, s)) return -EBADF;
-  if (level !== IPPROTO_TCP || option !== TCP_NODELAY) return -ENOPROTOOPT;
-  mctx.sockets.setNoDelay(s, value !== 0);
-  return 0;
+  return Number.isInteger(value) ? mctx.sockets.setOption(s, level, option, value) : -EINVAL;
 }
 
 /** Fills `into` with the socket's own address ('0.0.0.0' when bound to any) and port. 0 or -EBADF. */

@@ -33,12 +33,10 @@ export const EPOLL_CTL_MOD = 3;
 /** Epoll ids start here, sockets are below: one number names either, as in mTCP's socket map. */
 export const EPOLL_BASE = 1 << 24;
 const CONSUMERS = 64;
-/** A direction that shutdown refuses: it answers -EBADF for an id that is no open socket, before it looks at the direction. */
-const NO_DIRECTION = -1;
 
 /** Whether `s` is an open socket's id. For calls that the stack would quietly take for any id. */
 export function isSocket(sockets: Sockets, s: number): boolean {
-  return (s | 0) === s && s >= 0 && s < EPOLL_BASE && sockets.shutdown(s, NO_DIRECTION) !== -EBADF;
+  return (s | 0) === s && s >= 0 && s < EPOLL_BASE && sockets.isOpen(s);
 }
 
 /** Reported whether asked for or not. */

@@ -4,6 +4,8 @@ import type { StackConfig } from './env.ts';
 import { DESC_WORDS } from '../rings/layout.ts';
 import { flowSlots } from './flowTable.ts';
 import { MOVES_WORDS } from './moves.ts';
+import { readyWords } from './readyList.ts';
+import { socketIds } from './socketIds.ts';
 import { PORT_TABLE_WORDS } from './tcp/machine.ts';
 import { TCB_COLUMNS, columnStride } from './tcp/tcb.ts';
 import { USER_COPY_WORDS } from './tcp/userCopy.ts';
@@ -20,6 +22,7 @@ const BLOCKS = 32;
 export function arenaBytes(config: StackConfig): number {
   const words =
     TCB_COLUMNS * columnStride(config.maxConnections) +
+    readyWords(socketIds(config).total) +
     ChunkPool.words(config.chunks, config.chunkBytes) +
     2 * flowSlots(config.maxConnections) +
     WHEEL_WORDS +

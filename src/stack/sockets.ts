@@ -1,6 +1,7 @@
 /**
- * The surface of a stack that the APIs stand on (mtcp, later net and frames). A socket is a small non-negative integer:
- * the column index of a listener or connection. Calls return a non-negative result, or a negative errno (errors.ts) and never throw.
+ * The surface of a stack that the APIs stand on (mtcp, later net and frames). A socket is a small non-negative integer, its
+ * kind told by its range (socketIds.ts). Calls return a non-negative result, or a negative errno (errors.ts) and never
+ * throw. Every call may be made on every kind; what makes no sense there answers its errno, as Linux's would.
  */
 
 // Event bits, mTCP's and Linux's values
@@ -20,9 +21,12 @@ export const EBADF = 9;
 export const EAGAIN = 11;
 export const ENOMEM = 12;
 export const EEXIST = 17;
+export const EACCES = 13;
 export const EINVAL = 22;
 export const EMFILE = 24;
 export const EPIPE = 32;
+export const EDESTADDRREQ = 89;
+export const EMSGSIZE = 90;
 export const ENOPROTOOPT = 92;
 export const EOPNOTSUPP = 95;
 export const EADDRINUSE = 98;
@@ -38,6 +42,10 @@ export const EHOSTUNREACH = 113;
 export const EALREADY = 114;
 export const EINPROGRESS = 115;
 export const ENOENT = 2;
+
+// Flags of receiveFrom, Linux's values
+export const MSG_PEEK = 0x02;
+export const MSG_TRUNC = 0x20;
 
 export const SHUT_RD = 0;
 export const SHUT_WR = 1;
@@ -66,9 +74,27 @@ export interface ReadyList {
   takeEdges(socket: number): number;
 }
 
-export interface Sockets {
-  /** New unbound TCP socket, or -EMFILE. */
-  open(): number;
+// Socket options, Linux's numbers
+export const SOL_SOCKET = 1;
+export const SO_TYPE = 3;
+export const SO_ERROR = 4;
+export const SOL_TCP = 6;
+export const TCP_NODELAY = 1;
+/** What SO_TYPE says. */
+export const SOCK_STREAM = 1;
+export const SOCK_DGRAM = 2;
+
+/** Who sent a datagram: filled by `receiveFrom`. Made once by the caller. */
+export interface DatagramSource {
+  /** int32, host order, and port. */
+  address: number;
+  port: number;
+}
+
+/** The calls on one socket: what every kind answers, and what the composite over all kinds (socketTable.ts) hands on. */
+export interface SocketCalls {
+  /** Whether the application holds this id. */
+  isOpen(s: number): boolean;
   /** ip 0 = any of ours; port 0 = chosen at connect or listen. -EADDRINUSE, -EADDRNOTAVAIL, -EINVAL. */
   bind(s: number, ip: number, port: number): number;
   /** -EADDRINUSE, -EINVAL. Publishes this worker as a server of the port in the steering table. */
@@ -101,8 +127,36 @@ export interface Sockets {
   localPort(s: number): number;
   remoteAddress(s: number): number;
   remotePort(s: number): number;
-  setNoDelay(s: number, on: boolean): void;
-  noDelay(s: number): boolean;
+  /** Sets a socket option of a level, by Linux's numbers. 0, -EBADF, -ENOPROTOOPT, -EINVAL. */
+  setOption(s: number, level: number, option: number, value: number): number;
+  /** The value of an option, or -EBADF, -ENOPROTOOPT. */
+  getOption(s: number, level: number, option: number): number;
+  /**
+   * Sends `buffer[offset … offset+length]` as one datagram to ip:port, or with port 0 to where the socket is connected.
+   * Returns `length`; -EAGAIN (EPOLLOUT follows), -EMSGSIZE, -EDESTADDRREQ, pending error. The buffer is the caller's again
+   * when it returns. On a stream it is `write`.
+   */
+  sendTo(s: number, buffer: Uint8Array, offset: number, length: number, ip: number, port: number): number;
+  /**
+   * Takes one datagram: copies at most `length` bytes of it, the rest is lost. `from` (if not null) learns the sender.
+   * Returns the bytes copied, with MSG_TRUNC in `flags` the datagram's whole length; MSG_PEEK leaves it queued. A datagram
+   * may be empty: 0. -EAGAIN when none waits, pending error. On a stream it is `read`, and `from` stays as it is.
+   */
+  receiveFrom(s: number, buffer: Uint8Array, offset: number, length: number, flags: number, from: DatagramSource | null): number;
+}
+
+/** One kind of sockets: its calls, and what the ready list asks. */
+export interface SocketKind extends SocketCalls {
+  /** Conditions that hold now; none when the application does not hold the id. */
+  levels(s: number): number;
+  /** A freed id stands on no ready list any more. */
+  reap(s: number): void;
+}
+
+/** All sockets of a worker. */
+export interface Sockets extends SocketCalls {
+  /** New unbound TCP socket, or -EMFILE. */
+  open(): number;
   /** Connections not yet CLOSED, TIME_WAIT included, and listeners. */
   inUse(): number;
   readonly ready: ReadyList;

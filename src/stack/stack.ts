@@ -35,7 +35,9 @@ import type { RingConsumer } from '../rings/spsc.ts';
 import type { StackEnv } from './env.ts';
 import { createIcmp } from './icmp.ts';
 import { createNeighbor } from './neighbor.ts';
-import type { Sockets, Stack } from './sockets.ts';
+import { socketIds } from './socketIds.ts';
+import type { Stack } from './sockets.ts';
+import { SocketTable } from './socketTable.ts';
 import { createAcceptQueues } from './tcp/accept.ts';
 import { TcpSockets } from './tcp/calls.ts';
 import { createCongestion } from './tcp/congestion.ts';
@@ -80,7 +82,10 @@ export function assembleStack(env: StackEnv): { stack: Stack; machine: Machine }
   const timers = createTimers(m, congestion, rto, reset);
   const tcp = createTcpInput(m, { handshake, queues, reset, receive, reassembly, send, congestion, rto });
   const icmp = createIcmp(env, transmit);
-  const sockets = new TcpSockets(m, { handshake, queues, reset, receive, send, output });
+  const ids = socketIds(config);
+  const tcpSockets = new TcpSockets(m, { handshake, queues, reset, receive, send, output });
+  m.ready.add(tcpSockets, ids.tcpEnd);
+  const sockets = new SocketTable(ids, m.ready, tcpSockets);
   const pullAt = env.arena.take(config.burst * DESC_WORDS);
   const words = env.arena.i32;
   const mine = OWNER_WORKER + env.worker;
@@ -207,7 +212,7 @@ export function assembleStack(env: StackEnv): { stack: Stack; machine: Machine }
       if (m.parkHead >= 0) m.unpark();
     }
     neighbor.poll(transmit.emitWaiting);
-    if (m.starveHead >= 0) sockets.feedStarved();
+    if (m.starveHead >= 0) tcpSockets.feedStarved();
     return pulled + timers.run();
   }
 
@@ -231,21 +236,21 @@ export function assembleStack(env: StackEnv): { stack: Stack; machine: Machine }
 
   function destroy(): void {
     receive.settleAll();
-    sockets.destroy();
+    tcpSockets.destroy();
     transmit.flush();
     neighbor.clear();
     port.returnCredit();
   }
 
   const stack: Stack = {
-    sockets: sockets as Sockets,
+    sockets,
     begin,
     end,
     pending,
     nextDeadlineMs: () => m.wheel.nextMs(env.clock[1]),
-    stopListening: () => sockets.stopAllListening(false),
+    stopListening: () => tcpSockets.stopAllListening(false),
     busy: () => m.chunks.free < m.chunks.chunks,
-    drain: () => sockets.drain(),
+    drain: () => tcpSockets.drain(),
     drained: () => m.live === 0,
     destroy,
   };

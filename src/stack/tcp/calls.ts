@@ -14,18 +14,27 @@ import {
   EINVAL,
   EISCONN,
   ENETUNREACH,
+  ENOPROTOOPT,
   ENOTCONN,
   EOPNOTSUPP,
   EPIPE,
+  EPOLLERR,
   EPOLLHUP,
   EPOLLIN,
   EPOLLOUT,
   EPOLLRDHUP,
+  MSG_PEEK,
   SHUT_RD,
   SHUT_RDWR,
   SHUT_WR,
+  SO_ERROR,
+  SO_TYPE,
+  SOCK_STREAM,
+  SOL_SOCKET,
+  SOL_TCP,
+  TCP_NODELAY,
 } from '../sockets.ts';
-import type { ReadyList, Sockets } from '../sockets.ts';
+import type { DatagramSource, SocketKind } from '../sockets.ts';
 import type { AcceptQueues } from './accept.ts';
 import type { Handshake } from './handshake.ts';
 import type { Machine } from './machine.ts';
@@ -60,8 +69,7 @@ export interface CallParts {
   output: Output;
 }
 
-export class TcpSockets implements Sockets {
-  readonly ready: ReadyList;
+export class TcpSockets implements SocketKind {
   private readonly m: Machine;
   private readonly parts: CallParts;
   private readonly stateOf: Int32Array;
@@ -75,7 +83,6 @@ export class TcpSockets implements Sockets {
   constructor(m: Machine, parts: CallParts) {
     this.m = m;
     this.parts = parts;
-    this.ready = m.ready;
     this.stateOf = m.tcb.state;
     this.flags = m.tcb.flags;
     this.rbLen = m.tcb.rbLen;
@@ -86,7 +93,7 @@ export class TcpSockets implements Sockets {
   }
 
   // hot: per packet
-  private isOpen(s: number): boolean {
+  isOpen(s: number): boolean {
     return s >= 0 && s < this.flags.length && (this.flags[s] & T_OPEN) !== 0;
   }
 
@@ -240,7 +247,7 @@ export class TcpSockets implements Sockets {
   /** The id is the application's no more. */
   private letGo(s: number): void {
     this.flags[s] &= ~T_OPEN;
-    this.m.tcb.edges[s] = 0;
+    this.m.ready.quiet(s);
   }
 
   private orphan(s: number): void {
@@ -336,18 +343,54 @@ export class TcpSockets implements Sockets {
     return this.isOpen(s) ? this.m.tcb.ports[s] >>> 16 : 0;
   }
 
-  setNoDelay(s: number, on: boolean): void {
-    if (!this.isOpen(s)) return;
-    if (on) {
+  setOption(s: number, level: number, option: number, value: number): number {
+    if (!this.isOpen(s)) return -EBADF;
+    if (level !== SOL_TCP || option !== TCP_NODELAY) return -ENOPROTOOPT;
+    if (value !== 0) {
       this.flags[s] |= T_NODELAY;
       if (this.sbLen[s] > 0) this.m.wantOutput(s);
     } else {
       this.flags[s] &= ~T_NODELAY;
     }
+    return 0;
   }
 
-  noDelay(s: number): boolean {
-    return this.isOpen(s) && (this.flags[s] & T_NODELAY) !== 0;
+  getOption(s: number, level: number, option: number): number {
+    if (!this.isOpen(s)) return -EBADF;
+    if (level === SOL_SOCKET && option === SO_ERROR) return this.takeError(s);
+    if (level === SOL_SOCKET && option === SO_TYPE) return SOCK_STREAM;
+    if (level !== SOL_TCP || option !== TCP_NODELAY) return -ENOPROTOOPT;
+    return (this.flags[s] & T_NODELAY) !== 0 ? 1 : 0;
+  }
+
+  /** A stream takes no address: Linux ignores it, and so do we. */
+  sendTo(s: number, buffer: Uint8Array, offset: number, length: number): number {
+    return this.write(s, buffer, offset, length);
+  }
+
+  /** A stream's bytes have no sender of their own: `from` stays as it is, as Linux leaves it. */
+  receiveFrom(s: number, buffer: Uint8Array, offset: number, length: number, flags: number, _from: DatagramSource | null): number {
+    return this.read(s, buffer, offset, length, (flags & MSG_PEEK) !== 0);
+  }
+
+  // hot: per packet
+  levels(s: number): number {
+    const flags = this.flags[s];
+    if ((flags & T_OPEN) === 0) return 0;
+    const state = this.stateOf[s];
+    if (state === LISTEN) return this.m.tcb.acceptCount[s] > 0 ? EPOLLIN : 0;
+    let events = 0;
+    if (this.rbLen[s] + this.pfLen[s] > 0 || (flags & (T_EOF | T_RDSHUT)) !== 0) events |= EPOLLIN;
+    if ((flags & (T_EOF | T_RDSHUT)) !== 0) events |= EPOLLRDHUP;
+    if (((1 << state) & CAN_SEND) !== 0 && (flags & (T_FULL | T_FIN)) === 0) events |= EPOLLOUT;
+    if ((flags & (T_EOF | T_FIN)) === (T_EOF | T_FIN)) events |= EPOLLHUP;
+    if (state === CLOSED && (flags & T_USED) !== 0) events |= EPOLLIN | EPOLLOUT | EPOLLHUP | EPOLLRDHUP;
+    if (this.errorOf[s] !== 0) events |= EPOLLERR | EPOLLIN | EPOLLOUT;
+    return events;
+  }
+
+  reap(s: number): void {
+    this.m.reap(s);
   }
 
   inUse(): number {

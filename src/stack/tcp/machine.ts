@@ -17,6 +17,7 @@ import { FlowTable } from '../flowTable.ts';
 import { Moves } from '../moves.ts';
 import type { Neighbor } from '../neighbor.ts';
 import { Ready } from '../readyList.ts';
+import { socketIds } from '../socketIds.ts';
 import { EMFILE, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP } from '../sockets.ts';
 import type { Transmit } from '../transmit.ts';
 import { AgeList } from './ageList.ts';
@@ -114,7 +115,7 @@ export class Machine {
     this.chunks = new ChunkPool(env.arena, config.chunks, config.chunkBytes);
     this.wheel = new Wheel(env.arena, this.tcb, env.clock[1]);
     this.flows = new FlowTable(env.arena, this.tcb, env.random() | 0, env.random() | 0);
-    this.ready = new Ready(this.tcb, (c) => this.reap(c));
+    this.ready = new Ready(env.arena, socketIds(config).total);
     this.waiting = new AgeList(this.tcb.ageNext, this.tcb.agePrev);
     this.opening = new AgeList(this.tcb.ageNext, this.tcb.agePrev);
     this.moves = new Moves(env);
@@ -180,8 +181,7 @@ export class Machine {
     t.localIp[c] = 0;
     t.ports[c] = 0;
     t.error[c] = 0;
-    t.edges[c] = 0;
-    t.consumer[c] = 0;
+    this.ready.begin(c);
     t.sbLen[c] = 0;
     t.sbHead[c] = -1;
     t.sbTail[c] = -1;
@@ -435,13 +435,13 @@ export class Machine {
     if (this.state[c] !== CLOSED) this.enter(c, CLOSED);
     this.release(c);
     this.flags[c] = T_DEAD | (this.flags[c] & T_FRAMES);
-    this.tcb.edges[c] = 0;
     this.inUse--;
-    this.reap(c);
+    if (this.ready.end(c)) this.reap(c);
   }
 
-  private reap(c: number): void {
-    if (this.onList[c] !== 0 || (this.flags[c] & T_DEAD) === 0) return;
+  /** A freed id that one more list has let go of. */
+  reap(c: number): void {
+    if (this.onList[c] !== 0 || this.ready.isListed(c) || (this.flags[c] & T_DEAD) === 0) return;
     this.flags[c] = 0;
     this.tcb.freeIds[this.freeTop++] = c;
   }

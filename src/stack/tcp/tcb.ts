@@ -60,12 +60,11 @@ export const T_PARTIAL = 1 << 26;
 export const T_WAITING = 1 << 27;
 
 // onList
-export const ON_READY = 1;
 export const ON_OUTPUT = 2;
 export const ON_PARKED = 4;
 export const ON_STARVED = 8;
 
-export const TCB_COLUMNS = 92;
+export const TCB_COLUMNS = 89;
 
 /** Words from one column to the next. */
 export const columnStride = (connections: number): number => ((connections + 31) & ~31) + 32;
@@ -135,10 +134,6 @@ export class Tcb {
   readonly rttSeq: Int32Array;
   readonly rttAtUs: Int32Array;
   readonly sentAtMs: Int32Array;
-  // consumer
-  readonly consumer: Int32Array;
-  readonly edges: Int32Array;
-  readonly readyNext: Int32Array;
   // next hop
   readonly macHi: Int32Array;
   readonly macLo: Int32Array;
@@ -240,9 +235,6 @@ export class Tcb {
     this.rttSeq = column();
     this.rttAtUs = column();
     this.sentAtMs = column();
-    this.consumer = column();
-    this.edges = column();
-    this.readyNext = column();
     this.macHi = column();
     this.macLo = column();
     this.macEpoch = column();

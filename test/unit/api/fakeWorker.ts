@@ -6,8 +6,22 @@ import type { WorkerContext } from '../../../src/api/context.ts';
 import { injectContext } from '../../../src/api/context.ts';
 import { COUNTERS_BYTES, Counters } from '../../../src/rings/counters.ts';
 import { HOST_STATE_BYTES, HostPublisher, HostView } from '../../../src/rings/hostState.ts';
-import type { ReadyList, Sockets } from '../../../src/stack/sockets.ts';
-import { EAGAIN, EBADF, EINPROGRESS, EINVAL, EMFILE, EPOLLIN, EPOLLOUT } from '../../../src/stack/sockets.ts';
+import type { DatagramSource, ReadyList, Sockets } from '../../../src/stack/sockets.ts';
+import {
+  EAGAIN,
+  EBADF,
+  EINPROGRESS,
+  EINVAL,
+  EMFILE,
+  ENOPROTOOPT,
+  EPOLLIN,
+  EPOLLOUT,
+  MSG_PEEK,
+  SO_ERROR,
+  SOL_SOCKET,
+  SOL_TCP,
+  TCP_NODELAY,
+} from '../../../src/stack/sockets.ts';
 
 export interface FakeSocket {
   open: boolean;
@@ -281,12 +295,33 @@ export class FakeSockets implements Sockets {
     return this.all[s]!.peerPort;
   }
 
-  setNoDelay(s: number, on: boolean): void {
-    this.all[s]!.noDelay = on;
+  isOpen(s: number): boolean {
+    return this.live(s) !== undefined;
   }
 
-  noDelay(s: number): boolean {
-    return this.all[s]!.noDelay;
+  setOption(s: number, level: number, option: number, value: number): number {
+    if (level !== SOL_TCP || option !== TCP_NODELAY) return -ENOPROTOOPT;
+    this.all[s]!.noDelay = value !== 0;
+    return 0;
+  }
+
+  getOption(s: number, level: number, option: number): number {
+    if (level === SOL_SOCKET && option === SO_ERROR) return this.takeError(s);
+    if (level !== SOL_TCP || option !== TCP_NODELAY) return -ENOPROTOOPT;
+    return this.all[s]!.noDelay ? 1 : 0;
+  }
+
+  sendTo(s: number, buffer: Uint8Array, offset: number, length: number, ip: number, port: number): number {
+    this.calls.push(`sendTo ${s} ${ip} ${port}`);
+    return this.write(s, buffer, offset, length);
+  }
+
+  receiveFrom(s: number, buffer: Uint8Array, offset: number, length: number, flags: number, from: DatagramSource | null): number {
+    if (from !== null) {
+      from.address = this.all[s]!.peerIp;
+      from.port = this.all[s]!.peerPort;
+    }
+    return this.read(s, buffer, offset, length, (flags & MSG_PEEK) !== 0);
   }
 
   inUse(): number {

@@ -2,7 +2,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { C_TCP_FAST_RETRANS, C_TCP_RETRANS_SEGS, C_TCP_RTO_FIRED, C_TX_BYTES_COPIED } from '../../../src/rings/counters.ts';
-import { EAGAIN, EPOLLOUT, ETIMEDOUT } from '../../../src/stack/sockets.ts';
+import { EAGAIN, EPOLLOUT, ETIMEDOUT, SOL_TCP, TCP_NODELAY } from '../../../src/stack/sockets.ts';
 import { CLOSED, ESTABLISHED } from '../../../src/stack/tcp/states.ts';
 import { ACK, PSH, SYN, Trace, pattern, trace } from './trace.ts';
 
@@ -71,7 +71,7 @@ test(
     t.sends(ACK, { seq: 2, len: 2 });
     t.write(s, 'd');
     t.breath().silent();
-    t.sockets.setNoDelay(s, true);
+    t.sockets.setOption(s, SOL_TCP, TCP_NODELAY, 1);
     t.breath();
     t.sends(ACK, { seq: 4, len: 1 });
   }),

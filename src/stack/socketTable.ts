@@ -1,0 +1,202 @@
+/**
+ * All sockets of a worker as one: every call goes to the kind that the id belongs to (socketIds.ts), TCP first because it is
+ * asked most. An id of no kind answers -EBADF to everything.
+ */
+import { EBADF } from './sockets.ts';
+import type { DatagramSource, ReadyList, SocketKind, Sockets } from './sockets.ts';
+import type { SocketIds } from './socketIds.ts';
+import { CLOSED } from './tcp/states.ts';
+import type { TcpSockets } from './tcp/calls.ts';
+
+/** Where an id that is none ends up. */
+class NoSocket implements SocketKind {
+  isOpen(): boolean {
+    return false;
+  }
+  bind(): number {
+    return -EBADF;
+  }
+  listen(): number {
+    return -EBADF;
+  }
+  accept(): number {
+    return -EBADF;
+  }
+  connect(): number {
+    return -EBADF;
+  }
+  read(): number {
+    return -EBADF;
+  }
+  write(): number {
+    return -EBADF;
+  }
+  sendTo(): number {
+    return -EBADF;
+  }
+  receiveFrom(): number {
+    return -EBADF;
+  }
+  close(): number {
+    return -EBADF;
+  }
+  abort(): number {
+    return -EBADF;
+  }
+  shutdown(): number {
+    return -EBADF;
+  }
+  readable(): number {
+    return 0;
+  }
+  writable(): number {
+    return 0;
+  }
+  takeError(): number {
+    return 0;
+  }
+  state(): number {
+    return CLOSED;
+  }
+  localAddress(): number {
+    return 0;
+  }
+  localPort(): number {
+    return 0;
+  }
+  remoteAddress(): number {
+    return 0;
+  }
+  remotePort(): number {
+    return 0;
+  }
+  setOption(): number {
+    return -EBADF;
+  }
+  getOption(): number {
+    return -EBADF;
+  }
+  levels(): number {
+    return 0;
+  }
+  reap(): void {}
+}
+
+export class SocketTable implements Sockets {
+  readonly ready: ReadyList;
+  private readonly tcp: TcpSockets;
+  private readonly tcpEnd: number;
+  private readonly none = new NoSocket();
+
+  constructor(ids: SocketIds, ready: ReadyList, tcp: TcpSockets) {
+    this.ready = ready;
+    this.tcp = tcp;
+    this.tcpEnd = ids.tcpEnd;
+  }
+
+  // hot: per packet
+  private of(s: number): SocketKind {
+    if (s < this.tcpEnd) return this.tcp;
+    return this.none;
+  }
+
+  open(): number {
+    return this.tcp.open();
+  }
+
+  inUse(): number {
+    return this.tcp.inUse();
+  }
+
+  isOpen(s: number): boolean {
+    return this.of(s).isOpen(s);
+  }
+
+  bind(s: number, ip: number, port: number): number {
+    return this.of(s).bind(s, ip, port);
+  }
+
+  listen(s: number, backlog: number): number {
+    return this.of(s).listen(s, backlog);
+  }
+
+  accept(s: number): number {
+    return this.of(s).accept(s);
+  }
+
+  connect(s: number, ip: number, port: number): number {
+    return this.of(s).connect(s, ip, port);
+  }
+
+  // hot: per packet
+  read(s: number, buffer: Uint8Array, offset: number, length: number, peek: boolean): number {
+    return this.of(s).read(s, buffer, offset, length, peek);
+  }
+
+  // hot: per packet
+  write(s: number, buffer: Uint8Array, offset: number, length: number): number {
+    return this.of(s).write(s, buffer, offset, length);
+  }
+
+  // hot: per packet
+  sendTo(s: number, buffer: Uint8Array, offset: number, length: number, ip: number, port: number): number {
+    return this.of(s).sendTo(s, buffer, offset, length, ip, port);
+  }
+
+  // hot: per packet
+  receiveFrom(s: number, buffer: Uint8Array, offset: number, length: number, flags: number, from: DatagramSource | null): number {
+    return this.of(s).receiveFrom(s, buffer, offset, length, flags, from);
+  }
+
+  close(s: number): number {
+    return this.of(s).close(s);
+  }
+
+  abort(s: number): number {
+    return this.of(s).abort(s);
+  }
+
+  shutdown(s: number, how: number): number {
+    return this.of(s).shutdown(s, how);
+  }
+
+  readable(s: number): number {
+    return this.of(s).readable(s);
+  }
+
+  writable(s: number): number {
+    return this.of(s).writable(s);
+  }
+
+  takeError(s: number): number {
+    return this.of(s).takeError(s);
+  }
+
+  state(s: number): number {
+    return this.of(s).state(s);
+  }
+
+  localAddress(s: number): number {
+    return this.of(s).localAddress(s);
+  }
+
+  localPort(s: number): number {
+    return this.of(s).localPort(s);
+  }
+
+  remoteAddress(s: number): number {
+    return this.of(s).remoteAddress(s);
+  }
+
+  remotePort(s: number): number {
+    return this.of(s).remotePort(s);
+  }
+
+  setOption(s: number, level: number, option: number, value: number): number {
+    return this.of(s).setOption(s, level, option, value);
+  }
+
+  getOption(s: number, level: number, option: number): number {
+    return this.of(s).getOption(s, level, option);
+  }
+}
