@@ -239,7 +239,7 @@ export const MUTATIONS = [
   },
   {
     name: 'dispatcher: a lying descriptor is sent',
-    file: `${IN}workers/dispatcher.js`,
+    file: `${IN}workers/sender.js`,
     find: 'if (!frameValid(frames, words[s + D_FRAME], words[s + D_REGION_GEN])',
     replace: 'if (words[s + D_FRAME] < -1',
     tests: ['unit/workers'],

@@ -14,7 +14,18 @@ import { auditFrames, type FrameAudit, FrameTable } from '../rings/frameTable.ts
 import type { RingSizes } from '../rings/portRings.ts';
 import type { StackConfig } from '../stack/env.ts';
 import type { IdleMode } from '../workers/driver.ts';
-import { type HostPlan, type ModulePlan, readSchedstat, type RuntimePlan, type ThreadMessage, type WorkerData } from '../workers/plan.ts';
+import {
+  bellPlace,
+  DISPATCHER,
+  type HostPlan,
+  type Layout,
+  type ModulePlan,
+  readSchedstat,
+  type RuntimePlan,
+  type ThreadMessage,
+  type ThreadPlan,
+  type WorkerData,
+} from '../workers/plan.ts';
 import { buildPlan } from './runtimePlan.ts';
 import { readThreads, type ThreadFigures } from './figures.ts';
 import { locateSyntaxError } from './syntaxPlace.ts';
@@ -23,7 +34,7 @@ export interface RuntimeOptions {
   /** Prefix of thread names, at most 6 characters. */
   name: string;
   port: PortHandle;
-  layout: 'inline' | 'dispatcher';
+  layout: Layout;
   workers: number;
   host: HostPlan;
   stack: StackConfig;
@@ -78,8 +89,7 @@ function asError(thrown: unknown): Error {
 export class Runtime {
   readonly options: RuntimeOptions;
   readonly plan: RuntimePlan;
-  private readonly threads: Worker[] = [];
-  private readonly records: ThreadRecord[] = [];
+  private readonly threads = new Map<number, Worker>();
   private readonly listeners: { worker: number; address: number; port: number }[] = [];
   private readonly ready = new Set<number>();
   private readonly waiters = new Set<() => void>();
@@ -91,6 +101,7 @@ export class Runtime {
   /** A worker's program ended its thread by itself (process.exit). */
   private left = false;
   private readonly nativeIds: number[];
+  private readonly mainRecord: ThreadRecord;
   private readonly mainCounters: Counters;
   /** Highest exit code a program asked for. */
   exitCode = 0;
@@ -102,9 +113,8 @@ export class Runtime {
     const { plan, nativeIds } = buildPlan(options);
     this.plan = plan;
     this.nativeIds = nativeIds;
-    const threads = 1 + (plan.dispatcher === null ? 0 : 1) + plan.workers;
-    for (let i = 0; i < threads; i++) this.records.push(new ThreadRecord(plan.control, i));
-    this.mainCounters = new Counters(plan.control, this.records[0]!.countersAt);
+    this.mainRecord = new ThreadRecord(plan.control, 0);
+    this.mainCounters = new Counters(plan.control, this.mainRecord.countersAt);
   }
 
   /**
@@ -115,11 +125,10 @@ export class Runtime {
     if (this.stopping) return;
     sizeYoungGeneration();
     const { plan } = this;
-    if (plan.dispatcher !== null) this.spawn('dispatcherThread.js', -1, null);
+    if (plan.dispatcher !== null) this.spawn('dispatcherThread.js', DISPATCHER, null);
     for (let w = 0; w < plan.workers; w++) this.spawn('stackWorker.js', w, module);
-    const expected = plan.workers + (plan.dispatcher === null ? 0 : 1);
     try {
-      await this.until(() => this.stopping || this.ready.size >= expected);
+      await this.until(() => this.stopping || this.isReady());
     } catch (error) {
       throw await locateSyntaxError(error as Error, module?.url ?? '');
     }
@@ -133,7 +142,7 @@ export class Runtime {
 
   private spawn(file: string, worker: number, module: ModulePlan | null): void {
     const data: WorkerData = { plan: this.plan, worker, module };
-    const me = worker < 0 ? this.plan.dispatcher! : this.plan.workerThreads[worker]!;
+    const me = this.threadPlan(worker);
     const t = new Worker(new URL(`../workers/${file}`, import.meta.url), {
       workerData: data,
       argv: module?.args ?? [],
@@ -146,7 +155,7 @@ export class Runtime {
       this.wake();
     });
     t.on('exit', (code) => this.threadEnded(worker, me.name, code));
-    this.threads.push(t);
+    this.threads.set(worker, t);
   }
 
   private threadEnded(worker: number, name: string, code: number): void {
@@ -154,7 +163,7 @@ export class Runtime {
     this.ready.add(worker);
     if (!this.stopping) {
       // process.exit() in a program: the thread's exit handler has put its stack in order.
-      const inOrder = worker >= 0 && this.workerRecord(worker).get(T_STATE) === TS_STOPPED;
+      const inOrder = worker >= 0 && this.record(worker).get(T_STATE) === TS_STOPPED;
       if (inOrder) this.exitCode = Math.max(this.exitCode, code);
       else this.failure ??= new Error(`thread ${name} ended unasked, exit code ${code}`);
       this.left = true;
@@ -211,21 +220,24 @@ export class Runtime {
 
   /** Posts a message to a worker's `parentPort` listeners. */
   postMessage(worker: number, value: unknown): void {
-    const index = worker + (this.plan.dispatcher === null ? 0 : 1);
-    const t = this.threads[index];
+    const t = worker < 0 ? undefined : this.threads.get(worker);
     if (t === undefined) throw new RangeError(`no worker ${worker}: this runtime has ${this.plan.workers}`);
     t.postMessage(value);
     this.bellOf(worker).ring();
   }
 
-  private workerRecord(worker: number): ThreadRecord {
-    return this.records[1 + (this.plan.dispatcher === null ? 0 : 1) + worker]!;
+  private threadPlan(id: number): ThreadPlan {
+    return id === DISPATCHER ? this.plan.dispatcher! : this.plan.workerThreads[id]!;
+  }
+
+  private record(id: number): ThreadRecord {
+    return new ThreadRecord(this.plan.control, this.threadPlan(id).index);
   }
 
   private bellOf(worker: number): Doorbell {
     const native = loadNative();
     const { plan } = this;
-    const place = worker < 0 || plan.dispatcher === null ? plan.brokerBell : plan.workerBells[worker]!;
+    const place = bellPlace(plan, worker);
     return new Doorbell(
       new Int32Array(place.block, 0, place.block.byteLength >> 2),
       place.at,
@@ -234,13 +246,12 @@ export class Runtime {
   }
 
   private command(worker: number, c: number): void {
-    const record = worker < 0 ? this.records[1]! : this.workerRecord(worker);
-    record.set(T_COMMAND, c);
+    this.record(worker).set(T_COMMAND, c);
     this.bellOf(worker).ring();
   }
 
   private allWorkers(test: (state: number, worker: number) => boolean): boolean {
-    for (let w = 0; w < this.plan.workers; w++) if (!test(this.workerRecord(w).get(T_STATE), w)) return false;
+    for (let w = 0; w < this.plan.workers; w++) if (!test(this.record(w).get(T_STATE), w)) return false;
     return true;
   }
 
@@ -253,7 +264,7 @@ export class Runtime {
   }
 
   private neverStarted(): boolean {
-    return this.stopping && this.threads.length === 0;
+    return this.stopping && this.threads.size === 0;
   }
 
   /** Phase 1: listeners close, connections finish (up to drainMs, then RST), stacks give every frame back. */
@@ -261,15 +272,15 @@ export class Runtime {
     this.stopping = true;
     this.wake();
     if (this.neverStarted()) return;
-    for (let w = 0; w < this.plan.workers; w++) if (this.workerRecord(w).get(T_COMMAND) === CMD_RUN) this.command(w, CMD_DRAIN);
+    for (let w = 0; w < this.plan.workers; w++) if (this.record(w).get(T_COMMAND) === CMD_RUN) this.command(w, CMD_DRAIN);
     await this.until(() => this.allWorkers((s, w) => s === TS_QUIET || s === TS_STOPPED || this.exited.has(w)), this.plan.drainMs + 2000);
   }
 
   /** Phase 2: the dispatcher empties its rings; it goes on taking frames home until `stop`. */
   async quiet(): Promise<boolean> {
     if (this.plan.dispatcher === null || this.neverStarted()) return true;
-    this.command(-1, CMD_DRAIN);
-    return this.until(() => this.records[1]!.get(T_STATE) === TS_QUIET || this.exited.has(-1), 5000).catch(() => false);
+    this.command(DISPATCHER, CMD_DRAIN);
+    return this.until(() => this.record(DISPATCHER).get(T_STATE) === TS_QUIET || this.exited.has(DISPATCHER), 5000).catch(() => false);
   }
 
   /** Phase 3: threads end; a thread that does not is terminated. The port stays open for the audit; `close()` closes it. */
@@ -278,16 +289,17 @@ export class Runtime {
     if (this.neverStarted()) return;
     const { workers, dispatcher } = this.plan;
     for (let w = 0; w < workers; w++) this.command(w, CMD_STOP);
-    const gone = (): boolean => this.exited.size - (this.exited.has(-1) ? 1 : 0) >= workers;
+    const gone = (): boolean => [...this.exited].filter((id) => id >= 0).length >= workers;
     // A program that neither waits nor returns gets a second; threads of ours that only wait for a CPU get longer.
     await this.until(gone, 1000).catch(() => false);
     if (!gone() && this.allWorkers((s) => s === TS_QUIET || s === TS_STOPPED)) await this.until(gone, 9000).catch(() => false);
     // The dispatcher goes last: it takes home what the workers sent when they left.
     if (gone() && dispatcher !== null) {
-      this.command(-1, CMD_STOP);
-      await this.until(() => this.exited.has(-1), 9000).catch(() => false);
+      this.command(DISPATCHER, CMD_STOP);
+      await this.until(() => this.exited.has(DISPATCHER), 9000).catch(() => false);
     }
-    if (!gone() || (dispatcher !== null && !this.exited.has(-1))) await Promise.all(this.threads.map((t) => t.terminate()));
+    if (!gone() || (dispatcher !== null && !this.exited.has(DISPATCHER)))
+      await Promise.all([...this.threads.values()].map((t) => t.terminate()));
   }
 
   /** All three phases, then the port is closed. Idempotent; later calls wait for the first. */
@@ -310,10 +322,11 @@ export class Runtime {
     this.options.port.close();
     const native = loadNative();
     if (native === null) return;
-    // The broker's eventfd is closed here, not by its thread: a ringer might still write to the number.
-    const { block, at } = this.plan.brokerBell;
-    const fd = Atomics.exchange(new Int32Array(block), at + BELL_EVENTFD, -1);
-    native.eventfdClose(fd);
+    // The brokers' eventfds are closed here, not by their threads: a ringer might still write to the number.
+    for (const { bell } of this.plan.brokers) {
+      const fd = Atomics.exchange(new Int32Array(bell.block), bell.at + BELL_EVENTFD, -1);
+      native.eventfdClose(fd);
+    }
     for (const id of this.nativeIds.splice(0)) native.releaseMemory(id);
   }
 
@@ -328,7 +341,7 @@ export class Runtime {
     const native = loadNative();
     const cpuNs = native !== null ? native.threadCpuNs() : readSchedstat();
     if (cpuNs >= 0) this.mainCounters.v[C_CPU_NS] = cpuNs;
-    if (native !== null) this.records[0]!.set(T_CPU, native.currentCpu());
+    if (native !== null) this.mainRecord.set(T_CPU, native.currentCpu());
     this.mainCounters.commit();
     return readThreads(this.plan.control);
   }

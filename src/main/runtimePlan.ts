@@ -19,7 +19,7 @@ import { HostPublisher } from '../rings/hostState.ts';
 import { createPortRings, planPortRings } from '../rings/portRings.ts';
 import { STEER_MODULO, STEER_RETA, Steering } from '../rings/steering.ts';
 import { arenaBytes } from '../stack/arenaPlan.ts';
-import type { BellPlace, NativeIds, RuntimePlan, ThreadPlan } from '../workers/plan.ts';
+import type { BellPlace, BrokerPlan, NativeIds, RuntimePlan, ThreadPlan } from '../workers/plan.ts';
 import type { RuntimeOptions } from './runtime.ts';
 
 function controlBlock(bytes: number, path: string | null, ids: number[]): { block: SharedArrayBuffer; id: number } {
@@ -41,11 +41,12 @@ function register(block: SharedArrayBuffer, ids: number[]): number {
   return id;
 }
 
-type Threads = Pick<RuntimePlan, 'dispatcher' | 'workerThreads' | 'brokerRecord' | 'brokerBell' | 'workerBells'>;
+type Threads = Pick<RuntimePlan, 'dispatcher' | 'workerThreads' | 'brokers' | 'workerBells'>;
 
-/** Names the records: main, the dispatcher, the workers, and last, of an inline runtime, its broker. */
+/** Records: main, the dispatcher if there is one, the workers, and last the brokers that run inside workers. */
+const recordCount = (o: RuntimeOptions): number => 1 + (o.layout === 'inline' ? 0 : 1) + o.workers + (o.layout === 'inline' ? 1 : 0);
+
 function planThreads(o: RuntimeOptions, control: SharedArrayBuffer): Threads {
-  const inline = o.layout === 'inline';
   const record = (i: number, name: string, role: number, worker: number): BellPlace => {
     const r = new ThreadRecord(control, i);
     r.setName(name);
@@ -54,26 +55,39 @@ function planThreads(o: RuntimeOptions, control: SharedArrayBuffer): Threads {
     if (role === ROLE_MAIN) r.set(T_TID, process.pid);
     return { block: control, at: r.bellAt };
   };
-  record(0, 'main', ROLE_MAIN, -1);
-  const dispatcher: ThreadPlan | null = inline ? null : { index: 1, name: `${o.name}disp`, cpus: o.dispatcherCpus };
-  const first = inline ? 1 : 2;
+  let next = 0;
+  record(next++, 'main', ROLE_MAIN, -1);
+  let dispatcher: ThreadPlan | null = null;
+  const brokers: BrokerPlan[] = [];
+  if (o.layout !== 'inline') {
+    const name = `${o.name}disp`;
+    dispatcher = { index: next++, name, cpus: o.dispatcherCpus };
+    const bell = record(dispatcher.index, name, ROLE_DISPATCHER, -1);
+    const port = o.port.attachment;
+    brokers.push({ port, record: dispatcher.index, bell: port.bell ?? bell });
+  }
   const workerThreads: ThreadPlan[] = [];
   const workerBells: BellPlace[] = [];
   for (let w = 0; w < o.workers; w++) {
     const name = `${o.name}work${w}`;
-    workerThreads.push({ index: first + w, name, cpus: o.workerCpus[w] ?? [] });
-    workerBells.push(record(first + w, name, ROLE_WORKER, w));
+    workerThreads.push({ index: next++, name, cpus: o.workerCpus[w] ?? [] });
+    workerBells.push(record(workerThreads[w]!.index, name, ROLE_WORKER, w));
   }
-  const brokerRecord = inline ? 1 + o.workers : 1;
-  const own = record(brokerRecord, inline ? `${o.name}broker` : `${o.name}disp`, inline ? ROLE_BROKER : ROLE_DISPATCHER, -1);
-  return { dispatcher, workerThreads, brokerRecord, brokerBell: o.port.attachment.bell ?? (inline ? workerBells[0]! : own), workerBells };
+  if (dispatcher === null) {
+    const port = o.port.attachment;
+    record(next, `${o.name}broker`, ROLE_BROKER, -1);
+    // The worker's thread sleeps on its port's bell, if that has one.
+    workerBells[0] = port.bell ?? workerBells[0]!;
+    brokers.push({ port, record: next++, bell: workerBells[0] });
+  }
+  return { dispatcher, workerThreads, brokers, workerBells };
 }
 
 /** Makes the shared memory of a runtime. `nativeIds`: what the addon was told of, to be released with it. */
 export function buildPlan(o: RuntimeOptions): { plan: RuntimePlan; nativeIds: number[] } {
   const nativeIds: number[] = [];
   const att = o.port.attachment;
-  const cp = planControl(2 + o.workers, o.workers);
+  const cp = planControl(recordCount(o), o.workers);
   const { block: control, id: controlId } = controlBlock(cp.bytes, o.controlPath, nativeIds);
   formatControl(control, cp);
   Steering.format(control, cp.steeringAt, o.workers, o.steering === 'modulo' ? STEER_MODULO : STEER_RETA);
@@ -91,6 +105,7 @@ export function buildPlan(o: RuntimeOptions): { plan: RuntimePlan; nativeIds: nu
   };
   const plan: RuntimePlan = {
     ...planThreads(o, control),
+    layout: o.layout,
     control,
     steeringAt: cp.steeringAt,
     hostAt: cp.hostAt,

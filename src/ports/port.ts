@@ -66,7 +66,13 @@ export interface PortAttachment {
 
 /** Main's side of an open port. */
 export interface PortHandle {
+  /** Queue 0, which is all of a port with one queue. */
   readonly attachment: PortAttachment;
+  /**
+   * One attachment a queue, in order: the same memory and frame table, frames of their own (`frameFirst`, `frameCount`), which
+   * a queue starts with and its frames come home to.
+   */
+  readonly queues: readonly PortAttachment[];
   readonly offloads: readonly Offload[];
   /** Closes the device. Idempotent; also run on exit. */
   close(): void;

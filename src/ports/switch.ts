@@ -209,7 +209,7 @@ function portHandle(
     bell: { block: shared.block, at: bellWord(index) },
     own: { ...shared, index, impair } satisfies SwitchOwn,
   };
-  return { attachment, offloads: describeOffloads(caps), close: () => {} };
+  return { attachment, queues: [attachment], offloads: describeOffloads(caps), close: () => {} };
 }
 
 /** Makes a switch: memory, rings and one handle a port. Main only. Throws RangeError for a configuration that cannot be. */

@@ -176,7 +176,7 @@ export function openTap(o: TapOptions): PortHandle {
       frameCount: o.frames,
       own,
     };
-    return { attachment, offloads: offloadsOf(o, opened, caps), close: () => native.closePort(opened.handle) };
+    return { attachment, queues: [attachment], offloads: offloadsOf(o, opened, caps), close: () => native.closePort(opened.handle) };
   } catch (e) {
     native.closePort(opened.handle);
     throw e;

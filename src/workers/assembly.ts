@@ -23,15 +23,16 @@ export interface BrokerParts {
   dispatcher: Dispatcher;
 }
 
-/** The port and its dispatcher, on the calling thread. `inline`: the one worker is this thread and needs no bell. */
-export function assembleBroker(thread: Thread, inline: boolean): BrokerParts {
+/** A port and its dispatcher, on the calling thread: of worker `beside` (it needs no bell), or a dispatcher's own (-1). */
+export function assembleBroker(thread: Thread, beside: number): BrokerParts {
   const { plan } = thread;
-  const port = attachPort(plan.port, thread.native);
+  const broker = plan.brokers[beside < 0 ? 0 : beside]!;
+  const port = attachPort(broker.port, thread.native);
   const rings = plan.workerThreads.map((_, w) => new BrokerPort(plan.rings, plan.ringsPlan, w));
-  const bells = plan.workerBells.map((b) => (inline ? null : thread.bell(b)));
+  const bells = plan.workerBells.map((b, w) => (w === beside ? null : thread.bell(b)));
   const random = systemRandom();
-  // Inline, the stack on this thread has counters of its own: the two do not add to one another's.
-  const counters = inline ? new Counters(plan.control, new ThreadRecord(plan.control, plan.brokerRecord).countersAt) : thread.counters;
+  // The stack on this thread has counters of its own: the two do not add to one another's.
+  const counters = beside < 0 ? thread.counters : new Counters(plan.control, new ThreadRecord(plan.control, broker.record).countersAt);
   const dispatcher = createDispatcher({
     port,
     rings,
@@ -47,8 +48,8 @@ export function assembleBroker(thread: Thread, inline: boolean): BrokerParts {
       prefix: plan.host.prefix,
       gateway: plan.host.gateway,
       mtu: plan.host.mtu,
-      macHi: plan.port.macHi,
-      macLo: plan.port.macLo,
+      macHi: broker.port.macHi,
+      macLo: broker.port.macLo,
       statics: plan.host.statics,
       counters,
       frames: port.frames,

@@ -20,7 +20,6 @@ import {
   C_RX_BYTES,
   C_RX_DELIVERED,
   C_RX_PACKETS,
-  C_TX_BURSTS,
   C_TX_BYTES,
   C_TX_PACKETS,
   type Counters,
@@ -34,7 +33,6 @@ import {
   DROP_SWITCH,
   DROP_TX_DEVICE,
 } from '../rings/drops.ts';
-import { frameValid } from '../rings/frameTable.ts';
 import {
   D_DATA,
   D_FLAGS_GSO,
@@ -56,6 +54,7 @@ import { RingConsumer } from '../rings/spsc.ts';
 import type { Steering } from '../rings/steering.ts';
 import { createHost, type Host, type HostOptions } from '../stack/host.ts';
 import { Classified, classify, KIND_ARP, KIND_DROP } from '../wire/flow.ts';
+import { Sender } from './sender.ts';
 
 export interface DispatcherEnv {
   port: Port;
@@ -118,8 +117,8 @@ export function createDispatcher(env: DispatcherEnv): Dispatcher {
   // What may stand in one worker's grant ring: with few frames an idle worker would hoard them all, and another starve. A
   // worker holds up to GRANT_MAX beside its ring.
   const creditShare = workers === 1 ? 1 << 30 : Math.max(16, Math.floor((port.available() - reserve) / workers) - GRANT_MAX);
-  /** Workers whose next frame the port could not take when last asked. */
-  const refused = new Uint8Array(workers);
+  const sender = new Sender(port, counters, burst, workers);
+  const { refused } = sender;
   let firstWorker = 0;
   let hostEpoch = 0;
 
@@ -265,49 +264,6 @@ export function createDispatcher(env: DispatcherEnv): Dispatcher {
   }
 
   // hot: per burst
-  /** A worker's descriptors are believed after one check; a bad one is skipped and counted. */
-  function transmit(b: BrokerPort): number {
-    const tx = b.tx;
-    let ready = tx.ready();
-    refused[b.worker] = 0;
-    if (ready === 0) return 0;
-    if (ready > burst) ready = burst;
-    let n = 0;
-    let sent = 0;
-    let bytes = 0;
-    const words = tx.words;
-    for (let i = 0; i < ready; i++) {
-      const s = tx.slot(i);
-      if (
-        !frameValid(frames, words[s + D_FRAME]!, words[s + D_REGION_GEN]!) ||
-        (words[s + D_DATA]! >>> 16) + (words[s + D_DATA]! & 0xffff) > frames.frameBytes
-      ) {
-        // Not sent and not freed: a descriptor that lies says nothing about who owns the frame.
-        v[C_DROP + DROP_BAD_DESCRIPTOR]!++;
-        if (n === 0) {
-          tx.take(1);
-          return 1;
-        }
-        break;
-      }
-      const d = n * DESC_WORDS;
-      for (let j = 0; j < DESC_WORDS; j++) desc[d + j] = words[s + j]!;
-      n++;
-    }
-    sent = port.txBurst(desc, 0, n);
-    if (sent < n) refused[b.worker] = 1;
-    for (let i = 0; i < sent; i++) bytes += desc[i * DESC_WORDS + D_TOTAL]!;
-    if (sent > 0) {
-      tx.take(sent);
-      v[C_TX_BURSTS]!++;
-      v[C_TX_PACKETS]! += sent;
-      v[C_TX_BYTES]! += bytes;
-      v[C_RING_SLOTS]! += sent;
-    }
-    return sent;
-  }
-
-  // hot: per burst
   function takeHome(b: BrokerPort): number {
     const r = b.recycle;
     let n = r.ready();
@@ -359,7 +315,7 @@ export function createDispatcher(env: DispatcherEnv): Dispatcher {
     for (let k = 0; k < workers; k++) {
       const w = firstWorker + k >= workers ? firstWorker + k - workers : firstWorker + k;
       const b = rings[w]!;
-      moved += transmit(b);
+      moved += sender.transmit(w, b.tx);
       moved += takeHome(b);
       if (stopped[w] === 0) grant(b);
       if (b.flush()) {
@@ -419,7 +375,7 @@ export function createDispatcher(env: DispatcherEnv): Dispatcher {
     stopped[w] = 1;
     const b = rings[w]!;
     while (b.tx.readyNow() > 0)
-      if (transmit(b) === 0) {
+      if (sender.transmit(w, b.tx) === 0) {
         // The device takes nothing: what the dead wanted to send is dropped.
         freeTrain(b.tx.words[b.tx.slot(0) + D_FRAME]!);
         v[C_DROP + DROP_CLOSING]!++;

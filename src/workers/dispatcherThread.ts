@@ -5,14 +5,14 @@ import { assembleBroker } from './assembly.ts';
 import { Driver } from './driver.ts';
 import { installSyncOutput } from './output.ts';
 import { observeGc, pollWait } from './threadParts.ts';
-import { Thread, type ThreadMessage, type WorkerData } from './plan.ts';
+import { DISPATCHER, Thread, type ThreadMessage, type WorkerData } from './plan.ts';
 
 const { plan } = workerData as WorkerData;
 const thread = new Thread(plan, plan.dispatcher!);
 installSyncOutput(plan.stdout);
 observeGc(thread);
-const { port, dispatcher } = assembleBroker(thread, false);
-const bell = thread.bell(plan.brokerBell);
+const { port, dispatcher } = assembleBroker(thread, -1);
+const bell = thread.bell(plan.brokers[0]!.bell);
 const wait = pollWait(thread, port, bell);
 let reclaimed = false;
 
@@ -68,5 +68,5 @@ const driver = new Driver({
 parentPort!.on('message', () => {});
 dispatcher.host.start();
 thread.record.set(T_STATE, TS_RUNNING);
-parentPort!.postMessage({ type: 'ready', worker: -1 } satisfies ThreadMessage);
+parentPort!.postMessage({ type: 'ready', worker: DISPATCHER } satisfies ThreadMessage);
 driver.start();

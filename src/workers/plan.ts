@@ -29,6 +29,9 @@ export interface BellPlace {
   at: number;
 }
 
+/** Ids of threads that are no workers, in messages and in WorkerData. */
+export const DISPATCHER = -1;
+
 export interface HostPlan {
   address: number;
   prefix: number;
@@ -38,6 +41,9 @@ export interface HostPlan {
   statics: readonly (readonly [number, number, number])[];
 }
 
+/** Who runs the dispatcher: a thread of its own, or the worker itself. */
+export type Layout = 'inline' | 'dispatcher';
+
 export interface ThreadPlan {
   index: number;
   name: string;
@@ -45,7 +51,17 @@ export interface ThreadPlan {
   cpus: number[];
 }
 
+/** A broker: who owns the port, or one queue of it. Runs on the dispatcher's thread, or inside a worker. */
+export interface BrokerPlan {
+  port: PortAttachment;
+  /** Thread record in which it counts: its own thread's, or beside a stack one that stands for no thread. */
+  record: number;
+  /** The bell of the thread it runs on. */
+  bell: BellPlace;
+}
+
 export interface RuntimePlan {
+  layout: Layout;
   control: SharedArrayBuffer;
   steeringAt: number;
   hostAt: number;
@@ -64,19 +80,21 @@ export interface RuntimePlan {
   burst: number;
   overflow: number;
   workers: number;
-  /** The thread that runs the dispatcher: its own, or worker 0 in layout `inline`. */
+  /** The dispatcher's thread; null where brokers run inside workers. */
   dispatcher: ThreadPlan | null;
   workerThreads: ThreadPlan[];
-  /** Thread record in which the dispatcher counts: its own thread's, or with `inline` one that stands for no thread. */
-  brokerRecord: number;
-  /** Bells by thread: whoever has the port, and each worker. */
-  brokerBell: BellPlace;
+  /** One, or one a worker. Broker 0 has the host state. */
+  brokers: BrokerPlan[];
+  /** By worker: where its thread sleeps. */
   workerBells: BellPlace[];
   /** Milliseconds a drain may take before connections are reset. */
   drainMs: number;
   /** Where the programs' stdout goes: 1, or 2 when main's stdout carries something else. */
   stdout: 1 | 2;
 }
+
+/** The bell that thread `id`, a worker's or DISPATCHER, sleeps on. */
+export const bellPlace = (plan: RuntimePlan, id: number): BellPlace => (id === DISPATCHER ? plan.brokers[0]!.bell : plan.workerBells[id]!);
 
 /** The module a worker imports, and its `process.argv.slice(2)`; null: a stack without a program (tests drive it). */
 export interface ModulePlan {
@@ -86,7 +104,7 @@ export interface ModulePlan {
 
 export interface WorkerData {
   plan: RuntimePlan;
-  /** Worker id, or -1 for the dispatcher's thread. */
+  /** Worker id, or DISPATCHER. */
   worker: number;
   module: ModulePlan | null;
 }

@@ -42,9 +42,9 @@ observeGc(thread);
 let port: Port | null = null;
 let dispatcher: Dispatcher | null = null;
 let brokerCounters: Counters | null = null;
-if (inline) ({ port, dispatcher, counters: brokerCounters } = assembleBroker(thread, true));
-const bell = thread.bell(inline ? plan.brokerBell : plan.workerBells[worker]!);
-const { stack, workerPort, host, flush } = assembleStack(thread, worker, inline ? null : thread.bell(plan.brokerBell));
+if (inline) ({ port, dispatcher, counters: brokerCounters } = assembleBroker(thread, worker));
+const bell = thread.bell(plan.workerBells[worker]!);
+const { stack, workerPort, host, flush } = assembleStack(thread, worker, inline ? null : thread.bell(plan.brokers[0]!.bell));
 
 /** A drain looks at least this often whether it is over. */
 const DRAIN_LOOK_MS = 20;
