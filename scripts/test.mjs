@@ -5,6 +5,7 @@
 //   npm test -- unit/wire sim        those whose path contains one of the words
 //   npm test -- -v                   with what they print
 //   npm test -- --with-lint          and the linter as one more check
+//   npm test -- --with-runtimes      and a smoke run on other releases of Node (scripts/runtimes.mjs)
 //
 // A file that cannot run here prints `SKIP <reason>`, one line per skipped test, and exits 0. Under CI=true a skip fails.
 // A file that runs nothing and skips nothing fails. A comment `// test-timeout-seconds: N` in a file moves its bound.
@@ -17,16 +18,18 @@ import { fileURLToPath } from 'node:url';
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 /** Order of the groups, and seconds one file may take. */
 const GROUPS = { unit: 120, native: 180, sim: 240, kernel: 300, cli: 240 };
+const RUNTIMES_SECONDS = 1500;
 const OUTPUT_BYTES_MAX = 4 << 20;
 const CI = process.env.CI === 'true';
 
 const args = process.argv.slice(2);
 const verbose = args.includes('-v') || args.includes('--verbose');
 const withLint = args.includes('--with-lint');
+const withRuntimes = args.includes('--with-runtimes');
 const words = args.filter((a) => !a.startsWith('-'));
-const unknown = args.find((a) => a.startsWith('-') && !['-v', '--verbose', '--with-lint'].includes(a));
+const unknown = args.find((a) => a.startsWith('-') && !['-v', '--verbose', '--with-lint', '--with-runtimes'].includes(a));
 if (unknown !== undefined) {
-  process.stderr.write(`test: unknown option ${unknown}; known are -v and --with-lint\n`);
+  process.stderr.write(`test: unknown option ${unknown}; known are -v, --with-lint and --with-runtimes\n`);
   process.exit(2);
 }
 
@@ -158,6 +161,22 @@ async function runLint() {
   };
 }
 
+/** Its checks count one by one. */
+async function runRuntimes() {
+  const r = await runBounded(process.execPath, ['scripts/runtimes.mjs'], RUNTIMES_SECONDS);
+  const [, passed = '0', failed = '1'] = /(\d+) passed, (\d+) failed\s*$/.exec(r.output) ?? [];
+  const why = r.timedOut ? `took longer than ${RUNTIMES_SECONDS} s` : r.code === 0 ? '' : `exit code ${r.code}`;
+  return {
+    passed: Number(passed),
+    failed: why !== '' && failed === '0' ? 1 : Number(failed),
+    skipped: 0,
+    reasons: [],
+    why,
+    output: r.output,
+    seconds: r.seconds,
+  };
+}
+
 function report(name, r) {
   const mark = r.failed > 0 ? 'FAIL' : r.passed === 0 && r.skipped > 0 ? 'skip' : 'ok  ';
   const counts = `${r.passed} passed${r.failed > 0 ? `, ${r.failed} failed` : ''}${r.skipped > 0 ? `, ${r.skipped} skipped` : ''}`;
@@ -178,6 +197,7 @@ const tests = plan();
 if (tests.length === 0) process.stderr.write(`test: no test file matches ${words.join(' ')}\n`);
 if (withLint) add('lint', await runLint());
 for (const t of tests) add(t.source.replace(/^test\/|\.test\.ts$/g, ''), await runTest(t));
+if (withRuntimes) add('runtimes', await runRuntimes());
 if (CI && sum.skipped > 0) {
   process.stdout.write(`${sum.skipped} skipped: with CI=true every skip is a failure\n`);
   sum.failed += sum.skipped;

@@ -9,7 +9,7 @@ function checked(path: string): Promise<string> {
 }
 
 /**
- * `error` itself, with file, line and the line's text in front of its stack if it is a SyntaxError that does not tell. One
+ * `error`, or if it is a SyntaxError that does not tell, one with file, line and the line's text in front of its stack. One
  * of a module that the program imports names the program at least.
  */
 export async function locateSyntaxError(error: Error, url: string): Promise<Error> {
@@ -18,5 +18,6 @@ export async function locateSyntaxError(error: Error, url: string): Promise<Erro
   // "path:line", the line, a caret, an empty line, the error
   const place = said.slice(0, Math.max(0, said.indexOf('\n\n')));
   const stack = place === '' ? `${error.stack}\n    in a module that ${url} imports` : `${place}\n${error.stack}`;
-  return Object.assign(error, { stack });
+  // A new one: the stack of an error that came from a thread is read-only in Node 26.
+  return Object.assign(new SyntaxError(error.message), { stack });
 }

@@ -87,12 +87,16 @@ test('a failure is told once: by run or finished, not again by close', async () 
   await rejects(absent.run(join(dir, 'absent.mjs')), /Cannot find module/);
   await absent.close();
   const broken = await open({ workers: 1 });
-  await broken.run(program('broken.mjs', "setTimeout(() => { throw new Error('broke later'); }, 50);"));
-  await rejects(broken.finished(), /broke later/);
+  // On a slow machine the throw comes before `run` has seen every thread up: then `run` tells.
+  const ran = broken.run(program('broken.mjs', "setTimeout(() => { throw new Error('broke later'); }, 50);"));
+  await rejects(
+    ran.then(() => broken.finished()),
+    /broke later/,
+  );
   await broken.close();
   const unheard = await open({ workers: 1 });
-  await unheard.run(program('broken.mjs', "setTimeout(() => { throw new Error('nobody waited'); }, 50);"));
-  await new Promise((done) => setTimeout(done, 1000));
+  await unheard.run(program('broken.mjs', "setTimeout(() => { throw new Error('nobody waited'); }, 1000);"));
+  await new Promise((done) => setTimeout(done, 2500));
   await rejects(unheard.close(), /nobody waited/);
 });
 
