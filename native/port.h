@@ -13,6 +13,7 @@
 namespace flowring {
 
 constexpr int32_t P_FREE = 0, P_ERRNO = 1, P_RX_RESCATTER = 2, P_DROPS = 16, P_STACK = 64;
+static_assert(P_DROPS + DROP_REASONS <= P_STACK, "drop counters reach into the stack of free frames");
 
 struct PortOptions {
   std::string name;

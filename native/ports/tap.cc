@@ -9,47 +9,20 @@
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include <memory>
 
-#include "../burst/checksum.h"
-#include "../port.h"
+#include "vnet.h"
 
 namespace flowring {
 
 namespace {
 
-// virtio 1.2 section 5.1.6 (linux/virtio_net.h is no C++).
-constexpr uint8_t VNET_NEEDS_CSUM = 1, VNET_DATA_VALID = 2, VNET_GSO_NONE = 0, VNET_GSO_TCPV4 = 1, VNET_GSO_ECN = 0x80;
-constexpr int32_t kVnetBytes = 10;
 constexpr int32_t kBounceBytes = 65536 + 64;
 // Reads without a super-segment until the plan goes back to one frame: building 46 iovecs for an ACK is waste.
 constexpr int32_t kSmallAfter = 64;
 constexpr int32_t kMinLinear = 128;
-
-struct VnetHeader {
-  uint8_t flags, gsoType;
-  uint16_t hdrLen, gsoSize, csumStart, csumOffset;
-};
-static_assert(sizeof(VnetHeader) == kVnetBytes, "virtio-net header is 10 bytes");
-
-// Headers of a received super-segment: bytes to the TCP payload, 0 when it is no TCP over IPv4 that fits `have` bytes.
-int32_t parseHeaders(const uint8_t* p, int32_t have) {
-  int32_t l3 = 14;
-  if (have < 54) return 0;
-  uint32_t type = be16(p + 12);
-  if (type == 0x8100) {
-    type = be16(p + 16);
-    l3 = 18;
-  }
-  if (type != 0x0800 || (p[l3] & 15) < 5 || p[l3 + 9] != 6) return 0;
-  const int32_t l4 = l3 + ((p[l3] & 15) << 2);
-  if (l4 + 20 > have) return 0;
-  const int32_t hdr = l4 + ((p[l4 + 12] >> 4) << 2);
-  return hdr < l4 + 20 || hdr > have ? 0 : hdr;
-}
 
 class Tap final : public Device {
  public:
@@ -71,8 +44,6 @@ class Tap final : public Device {
   int32_t plan(const PortMemory& m, int32_t free);
   bool receive(PortMemory& m, int32_t* d, int32_t len, int32_t planned);
   bool rescatter(PortMemory& m, int32_t len, int32_t planned, int32_t hdr, int32_t gso, int32_t* links);
-  int32_t* finish(PortMemory& m, int32_t* d, int32_t len, int32_t links, int32_t hdr, int32_t gso);
-  bool fill(PortMemory& m, int32_t* d, int32_t* count);
 
   int fd_ = -1;
   int wakeFd_ = -1;
@@ -80,8 +51,9 @@ class Tap final : public Device {
   std::atomic<bool> closed_{false};
   // What the next super-segment is expected to look like, and how long ago the last one was.
   int32_t predHdr_ = 66, predGso_ = 1448, sinceTrain_ = kSmallAfter;
-  VnetHeader vnet_{};
-  iovec iov_[TRAIN_LINKS_MAX + 3];
+  // Receiving and sending have their own: they may be two threads' business.
+  VnetHeader vnet_{}, txVnet_{};
+  iovec iov_[TRAIN_LINKS_MAX + 3], txIov_[kFrameIovecs];
   std::unique_ptr<uint8_t[]> bounce_{new uint8_t[kBounceBytes]};
 };
 
@@ -230,46 +202,35 @@ bool Tap::receive(PortMemory& m, int32_t* d, int32_t len, int32_t planned) {
   const Frames& t = m.frames;
   const int32_t free = m.own[P_FREE];
   const int32_t inFirst = static_cast<int32_t>(iov_[1].iov_len);
-  const bool gso = (vnet_.gsoType & ~VNET_GSO_ECN) != VNET_GSO_NONE;
-  if (!gso) {
+  if (!isGso(vnet_)) {
     if (sinceTrain_ < kSmallAfter) sinceTrain_++;
-    if (len <= inFirst) return finish(m, d, len, 1, len, 0) != nullptr;
     // Longer than link 0 was planned for: one frame if it fits, else nothing.
     int32_t links = 0;
-    if (len <= t.frameBytes - t.headroom && rescatter(m, len, planned, len, 0, &links)) return finish(m, d, len, 1, len, 0) != nullptr;
-    m.own[P_DROPS + DROP_TRUNCATED]++;
-    return false;
+    if (len > inFirst && (len > t.frameBytes - t.headroom || !rescatter(m, len, planned, len, 0, &links))) {
+      m.own[P_DROPS + DROP_TRUNCATED]++;
+      return false;
+    }
+    describeFrame(m, d, vnet_, len, TrainPlan{len, 0, 1}, false);
+    return true;
   }
   sinceTrain_ = 0;
-  const uint8_t* head = static_cast<uint8_t*>(iov_[1].iov_base);
-  const int32_t hdr = parseHeaders(head, len < inFirst ? len : inFirst);
-  int32_t size = vnet_.gsoSize;
-  const int32_t room = t.frameBytes - t.headroom - hdr;
-  if (hdr == 0 || (vnet_.gsoType & ~VNET_GSO_ECN) != VNET_GSO_TCPV4 || size < 1 || size > room || len <= hdr) {
+  TrainPlan p;
+  const int32_t reason = planTrain(t, vnet_, static_cast<uint8_t*>(iov_[1].iov_base), len < inFirst ? len : inFirst, len, mtu_, free, p);
+  if (reason != DROP_NONE) {
+    m.own[P_DROPS + reason]++;
+    return false;
+  }
+  const bool asPlanned = planned >= p.links && inFirst == p.hdr + p.gso && (p.links == 1 || (predHdr_ == p.hdr && predGso_ == p.gso && planned > 1));
+  if (!asPlanned && !rescatter(m, len, planned, p.hdr, p.gso, &p.links)) {
     m.own[P_DROPS + DROP_TRUNCATED]++;
     return false;
   }
-  int32_t links = (len - hdr + size - 1) / size;
-  if (links > TRAIN_LINKS_MAX) {
-    // A small MSS gives more segments than a train has links: several segments a link, still within the MTU.
-    const int32_t most = room < mtu_ - (hdr - 14) ? room : mtu_ - (hdr - 14);
-    if (most > size) size *= most / size;
-    links = (len - hdr + size - 1) / size;
+  if (p.hdr + p.gso >= kMinLinear) {
+    predHdr_ = p.hdr;
+    predGso_ = p.gso;
   }
-  if (links > TRAIN_LINKS_MAX || links > free) {
-    m.own[P_DROPS + (links > free ? DROP_NO_FRAME : DROP_TRUNCATED)]++;
-    return false;
-  }
-  const bool asPlanned = planned >= links && inFirst == hdr + size && (links == 1 || (predHdr_ == hdr && predGso_ == size && planned > 1));
-  if (!asPlanned && !rescatter(m, len, planned, hdr, size, &links)) {
-    m.own[P_DROPS + DROP_TRUNCATED]++;
-    return false;
-  }
-  if (hdr + size >= kMinLinear) {
-    predHdr_ = hdr;
-    predGso_ = size;
-  }
-  return finish(m, d, len, links, hdr, size) != nullptr;
+  describeFrame(m, d, vnet_, len, p, false);
+  return true;
 }
 
 // Puts a frame that was read by another plan where it belongs: out of the planned pieces into the bounce buffer, then
@@ -301,81 +262,14 @@ bool Tap::rescatter(PortMemory& m, int32_t len, int32_t planned, int32_t hdr, in
   return true;
 }
 
-// The descriptor and the columns; the frames leave the free stack.
-int32_t* Tap::finish(PortMemory& m, int32_t* d, int32_t len, int32_t links, int32_t hdr, int32_t gso) {
-  const Frames& t = m.frames;
-  const int32_t* stack = m.own + P_STACK + m.own[P_FREE] - 1;
-  const int32_t first = *stack;
-  const int32_t linear = links == 1 ? len : hdr + gso;
-  for (int32_t k = 0, left = len - linear; k < links; k++) {
-    const int32_t f = stack[-k];
-    t.owner[f] = OWNER_BROKER;
-    t.next[f] = k + 1 < links ? stack[-k - 1] : -1;
-    if (k == 0) {
-      t.length[f] = linear;
-    } else {
-      t.length[f] = left < gso ? left : gso;
-      left -= t.length[f];
-    }
-  }
-  m.own[P_FREE] -= links;
-  int32_t flags = 0;
-  if ((vnet_.flags & VNET_NEEDS_CSUM) != 0) flags = F_CSUM_PARTIAL | F_CSUM_OK;
-  else if ((vnet_.flags & VNET_DATA_VALID) != 0) flags = F_CSUM_OK;
-  if (links > 1) flags |= F_TRAIN;
-  d[D_FRAME] = first;
-  d[D_DATA] = (t.headroom << 16) | linear;
-  d[D_TOTAL] = len;
-  d[D_REGION_GEN] = static_cast<int32_t>(static_cast<uint32_t>(t.region) << 16 | (static_cast<uint32_t>(t.generation[first]) & GENERATION_MASK));
-  d[D_OFFSETS] = 0;
-  d[D_FLAGS_GSO] = static_cast<int32_t>(static_cast<uint32_t>(links > 1 ? gso : 0) << 16) | flags;
-  d[D_SEGS_VLAN] = links;
-  d[D_HASH] = 0;
-  return d;
-}
-
-// iov_ for one descriptor. False: it is not to be believed.
-bool Tap::fill(PortMemory& m, int32_t* d, int32_t* count) {
-  const Frames& t = m.frames;
-  uint8_t* eth = t.believe(d);
-  const int32_t linear = d[D_DATA] & 0xffff, flags = d[D_FLAGS_GSO];
-  const bool train = (flags & F_TRAIN) != 0;
-  vnet_ = VnetHeader{};
-  if (eth == nullptr || linear < 14 || (train ? !t.chainSound(d) : d[D_TOTAL] != linear)) return false;
-  iov_[0] = {&vnet_, kVnetBytes};
-  iov_[1] = {eth, static_cast<size_t>(linear)};
-  *count = 2;
-  if (!train && (flags & F_CSUM_PARTIAL) == 0) return true;
-  const int32_t l3 = (d[D_OFFSETS] >> 8) & 0xff, l4 = static_cast<int32_t>(static_cast<uint32_t>(d[D_OFFSETS]) >> 16);
-  const int32_t hdr = headerBytes(d, eth);
-  if (hdr == 0) return false;
-  const bool udp = eth[l3 + 9] == 17;
-  vnet_.flags = VNET_NEEDS_CSUM;
-  vnet_.csumStart = static_cast<uint16_t>(l4);
-  vnet_.csumOffset = udp ? 6 : 16;
-  if (!train) return true;
-  const int32_t pay = static_cast<int32_t>(static_cast<uint32_t>(d[D_DATA]) >> 16) + hdr;
-  const auto gso = static_cast<uint16_t>(static_cast<uint32_t>(flags) >> 16);
-  if (udp || gso == 0 || !t.linksFit(d, pay)) return false;
-  if ((flags & F_CSUM_PARTIAL) == 0)
-    put16(eth + l4 + 16, fold(pseudoSum4(be32(eth + l3 + 12), be32(eth + l3 + 16), 6, static_cast<uint32_t>(d[D_TOTAL] - l4))));
-  if (d[D_TOTAL] - hdr > gso) {
-    vnet_.gsoType = VNET_GSO_TCPV4;
-    vnet_.gsoSize = gso;
-    vnet_.hdrLen = static_cast<uint16_t>(hdr);
-  }
-  for (int32_t f = t.next[d[D_FRAME]]; f != -1; f = t.next[f]) iov_[(*count)++] = {t.packet + t.offset[f] + pay, static_cast<size_t>(t.length[f])};
-  return true;
-}
-
 // hot: per burst
 int32_t Tap::txBurst(PortMemory& m, int32_t* desc, int32_t n) {
   for (int32_t i = 0; i < n; i++) {
     int32_t* d = desc + i * DESC_WORDS;
     int32_t count = 0;
-    if (fill(m, d, &count)) {
+    if (gatherFrame(m, d, txVnet_, txIov_, &count)) {
       ssize_t r;
-      do r = writev(fd_, iov_, count);
+      do r = writev(fd_, txIov_, count);
       while (r < 0 && errno == EINTR);
       if (r < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return i;
       if (r < 0) {

@@ -127,6 +127,7 @@ export const NATIVE_NUMBERS: readonly (readonly [string, number])[] = [
   ['DROP_ICMP', drops.DROP_ICMP],
   ['DROP_NO_FRAME', drops.DROP_NO_FRAME],
   ['DROP_TX_DEVICE', drops.DROP_TX_DEVICE],
+  ['DROP_DEVICE_RING', drops.DROP_DEVICE_RING],
   ['DROP_REASONS', drops.DROP_REASONS],
   ['WORK_CSUM', WORK_CSUM],
   ['WORK_CUT', WORK_CUT],

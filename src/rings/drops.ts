@@ -56,7 +56,9 @@ export const DROP_RATE_LIMIT = 29;
 export const DROP_VLAN = 30;
 /** Thrown away on purpose while the worker drains. */
 export const DROP_CLOSING = 31;
-export const DROP_REASONS = 32;
+/** The device's own receive ring was full: the kernel dropped before we saw the frame. */
+export const DROP_DEVICE_RING = 32;
+export const DROP_REASONS = 33;
 
 export const DROP_NAME: readonly string[] = [
   'none',
@@ -91,4 +93,5 @@ export const DROP_NAME: readonly string[] = [
   'rateLimit',
   'vlan',
   'closing',
+  'deviceRing',
 ];

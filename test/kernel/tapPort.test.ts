@@ -12,9 +12,10 @@ import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { attachDevice } from '../../src/ports/device.ts';
 import { loadNative } from '../../src/ports/native.ts';
 import type { PortHandle } from '../../src/ports/port.ts';
-import { attachTap, openTap, type TapOptions } from '../../src/ports/tap.ts';
+import { openTap, type TapOptions } from '../../src/ports/tap.ts';
 import { WORK_CSUM, WORK_CUT } from '../../src/rings/bursts.ts';
 import { auditFrames } from '../../src/rings/frameTable.ts';
 import * as L from '../../src/rings/layout.ts';
@@ -39,7 +40,7 @@ async function open(options: Partial<TapOptions>): Promise<{ handle: PortHandle;
   const a = handle.attachment;
   const name = a.name.slice(4);
   ip('address', 'add', `${KERNEL_IP}/24`, 'dev', name);
-  const port = attachTap(a, loadNative()!);
+  const port = attachDevice(a, loadNative()!);
   const peer = new RawPeer(port, [a.macHi, a.macLo], parseIpv4(STACK_IP)!, parseIpv4(KERNEL_IP)!);
   await echo(peer, Buffer.from('who is there'));
   return {
@@ -246,16 +247,16 @@ function lifeTests(): void {
     assert.is(peer.port.pending(), false);
     peer.port.detach();
     assert.is(peer.poll(), 0, 'detached');
-    assert.throws(() => attachTap(handle.attachment, loadNative()!), /attachPort: port \d+ is not open/);
+    assert.throws(() => attachDevice(handle.attachment, loadNative()!), /attachPort: port \d+ is not open/);
   });
 
   test('a broker thread that dies leaves the port free for the next', async () => {
     const handle = openTap(OPTIONS);
     const worker = new Worker(
       `import { parentPort, workerData } from 'node:worker_threads';
-       const { attachTap } = await import(workerData.tap);
+       const { attachDevice } = await import(workerData.device);
        const { loadNative } = await import(workerData.native);
-       const port = attachTap(workerData.attachment, loadNative());
+       const port = attachDevice(workerData.attachment, loadNative());
        parentPort.postMessage(port.available());
        const d = new Int32Array(64);
        for (;;) port.rxBurst(d, 0, 8), port.wait(-1, 1);`,
@@ -263,15 +264,15 @@ function lifeTests(): void {
         eval: true,
         workerData: {
           attachment: handle.attachment,
-          tap: new URL('../../src/ports/tap.js', import.meta.url).href,
+          device: new URL('../../src/ports/device.js', import.meta.url).href,
           native: new URL('../../src/ports/native.js', import.meta.url).href,
         },
       },
     );
     assert.equal(await once(worker, 'message'), [OPTIONS.frames]);
-    assert.throws(() => attachTap(handle.attachment, loadNative()!), /is attached in another thread/);
+    assert.throws(() => attachDevice(handle.attachment, loadNative()!), /is attached in another thread/);
     await worker.terminate();
-    attachTap(handle.attachment, loadNative()!).detach();
+    attachDevice(handle.attachment, loadNative()!).detach();
     handle.close();
     assert.not.ok(interfaces().includes('frtap0'));
   });
