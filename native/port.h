@@ -1,8 +1,12 @@
-// The one C interface a device port fills. A port is opened in main, attached in its broker's thread, and closed by main,
-// by process.on('exit') or by atexit, whichever comes first.
+// The one C interface a device port fills; of a port with several queues each queue is a Device. It is opened in main,
+// attached in its broker's thread, and closed by main, by process.on('exit') or by atexit, whichever comes first.
+//
+// It has two halves, receiving and sending, which one thread attaches together or two threads one each, with an `own` block
+// each: then rxBurst and txBurst run at the same time, so they share no state that changes but what close() says.
 //
 // The `own` block is shared with src/ports: word 0 is the number of free frames, word 1 the last errno, words 16.. the drop
-// counters, words 64.. the stack of free frame ids. Broker's thread only.
+// counters, words 64.. the stack of free frame ids: for receiving those to receive into, for sending alone those that are sent.
+// Only the thread that attached the half touches it.
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -15,9 +19,13 @@ namespace flowring {
 constexpr int32_t P_FREE = 0, P_ERRNO = 1, P_RX_RESCATTER = 2, P_DROPS = 16, P_STACK = 64;
 static_assert(P_DROPS + DROP_REASONS <= P_STACK, "drop counters reach into the stack of free frames");
 
+constexpr int32_t HALF_RX = 1, HALF_TX = 2, HALF_BOTH = HALF_RX | HALF_TX;
+
 struct PortOptions {
   std::string name;
   bool multiQueue = false;
+  // Queues the port shall have, and which of them this is: more than one insists on a device that has several.
+  int32_t queues = 1, queue = 0;
   bool offload = true;
   int32_t mtu = 1500;
 };

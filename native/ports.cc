@@ -14,7 +14,7 @@ namespace {
 
 struct Entry {
   Device* device = nullptr;
-  bool attached = false;
+  int32_t attached = 0;  // HALF_*
   bool closed = false;
 };
 
@@ -29,7 +29,7 @@ Ports& ports() {
 
 // Under the mutex: a device goes when it is closed and nobody is attached.
 void reap(Entry& e) {
-  if (!e.closed || e.attached) return;
+  if (!e.closed || e.attached != 0) return;
   delete e.device;
   e.device = nullptr;
 }
@@ -53,7 +53,7 @@ int32_t intOf(napi_env env, napi_value o, const char* name) {
   return n;
 }
 
-// openPort(kind, { name, multiQueue, offload, mtu }) -> { handle, name, mtu, created, rxChecksum, txChecksum, tso, reason, kernelMac }
+// openPort(kind, { name, multiQueue, queues, queue, offload, mtu }) -> { handle, name, mtu, created, rxChecksum, txChecksum, tso, reason, kernelMac }
 napi_value openPort(napi_env env, napi_callback_info info) {
   Args<2> a(env, info);
   const std::string kind = a.text(0);
@@ -61,6 +61,8 @@ napi_value openPort(napi_env env, napi_callback_info info) {
   PortOptions options;
   options.name = stringOf(env, a[1], "name");
   options.multiQueue = boolOf(env, a[1], "multiQueue");
+  options.queues = intOf(env, a[1], "queues");
+  options.queue = intOf(env, a[1], "queue");
   options.offload = boolOf(env, a[1], "offload");
   options.mtu = intOf(env, a[1], "mtu");
   Device* device = makeTap();
@@ -76,7 +78,7 @@ napi_value openPort(napi_env env, napi_callback_info info) {
   {
     std::lock_guard<std::mutex> lock(ports().mutex);
     handle = static_cast<int32_t>(ports().entries.size());
-    ports().entries.push_back(Entry{device, false, false});
+    ports().entries.push_back(Entry{device, 0, false});
   }
   char mac[18];
   const uint8_t* k = facts.kernelMac;
@@ -99,12 +101,12 @@ struct Attachment : Owned {
   Hold packet, table, own;
   PortMemory m;
   Device* device = nullptr;
-  int32_t handle = 0;
+  int32_t handle = 0, half = 0;
   ~Attachment() override {
     if (device == nullptr) return;
     std::lock_guard<std::mutex> lock(ports().mutex);
     Entry& e = ports().entries[static_cast<size_t>(handle)];
-    e.attached = false;
+    e.attached &= ~half;
     reap(e);
   }
 };
@@ -144,20 +146,21 @@ napi_value detach(napi_env env, napi_callback_info info) {
   if (t->device == nullptr) return nullptr;
   std::lock_guard<std::mutex> lock(ports().mutex);
   Entry& e = ports().entries[static_cast<size_t>(t->handle)];
-  e.attached = false;
+  e.attached &= ~t->half;
   t->device = nullptr;
   reap(e);
   return nullptr;
 }
 
-// attachPort(handle, packetId, tableId, ownId) -> { rxBurst, txBurst, wait, detach }
+// attachPort(handle, packetId, tableId, ownId, half) -> { rxBurst, txBurst, wait, detach }
 napi_value attachPort(napi_env env, napi_callback_info info) {
-  Args<4> a(env, info);
+  Args<5> a(env, info);
   if (!layoutChecked()) return fail(env, "FLOWRING_ABI", "attachPort: checkLayout must pass first");
   auto* t = new Attachment();
   std::string why;
-  const int32_t handle = a.i32(0);
-  if (!t->packet.take(a.i32(1)) || !t->table.take(a.i32(2)) || !t->own.take(a.i32(3))) why = "a memory id is not registered";
+  const int32_t handle = a.i32(0), half = a.i32(4);
+  if (half < HALF_RX || half > HALF_BOTH) why = "half is not 1 (receive), 2 (send) or 3 (both)";
+  else if (!t->packet.take(a.i32(1)) || !t->table.take(a.i32(2)) || !t->own.take(a.i32(3))) why = "a memory id is not registered";
   else if (t->m.frames.attach(t->table.base(), t->table.bytes(), t->packet.base(), t->packet.bytes(), why)) {
     t->m.own = reinterpret_cast<int32_t*>(t->own.base());
     t->m.capacity = static_cast<int32_t>(t->own.bytes() / 4) - P_STACK;
@@ -167,9 +170,10 @@ napi_value attachPort(napi_env env, napi_callback_info info) {
     std::lock_guard<std::mutex> lock(ports().mutex);
     auto& all = ports().entries;
     if (handle < 1 || handle >= static_cast<int32_t>(all.size()) || all[static_cast<size_t>(handle)].closed) why = "port " + std::to_string(handle) + " is not open";
-    else if (all[static_cast<size_t>(handle)].attached) why = "port " + std::to_string(handle) + " is attached in another thread";
+    else if ((all[static_cast<size_t>(handle)].attached & half) != 0) why = "port " + std::to_string(handle) + " is attached in another thread";
     else {
-      all[static_cast<size_t>(handle)].attached = true;
+      all[static_cast<size_t>(handle)].attached |= half;
+      t->half = half;
       t->device = all[static_cast<size_t>(handle)].device;
       t->handle = handle;
     }

@@ -69,8 +69,15 @@ int Tap::attachInterface(PortOptions& options, std::string& what) {
   ifreq r{};
   snprintf(r.ifr_name, sizeof r.ifr_name, "%s", options.name.c_str());
   const short base = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
+  if (options.queues > 1) options.multiQueue = true;
   r.ifr_flags = static_cast<short>(base | (options.multiQueue ? IFF_MULTI_QUEUE : 0));
   int err = ioctl(fd_, TUNSETIFF, &r) == 0 ? 0 : errno;
+  if (err == EINVAL && options.queues > 1 && if_nametoindex(options.name.c_str()) != 0) {
+    const std::string count = std::to_string(options.queues);
+    what = "tap:" + options.name + ": exists with one queue, " + count + " are needed; `ip link del " + options.name + "`, then let it be made, or `ip tuntap add dev " +
+           options.name + " mode tap multi_queue`";
+    return err;
+  }
   if (err == EINVAL) {
     // An existing interface insists on the multi-queue flag it was made with.
     snprintf(r.ifr_name, sizeof r.ifr_name, "%s", options.name.c_str());
@@ -146,7 +153,7 @@ int Tap::open(const PortOptions& asked, PortFacts& facts, std::string& what) {
   PortOptions options = asked;
   // Without a name the kernel takes the first free tapN.
   if (options.name.empty()) options.name = "tap%d";
-  facts.created = if_nametoindex(options.name.c_str()) == 0;
+  facts.created = options.queue == 0 && if_nametoindex(options.name.c_str()) == 0;
   int err = attachInterface(options, what);
   if (err != 0) return err;
   facts.name = options.name;

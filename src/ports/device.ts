@@ -5,10 +5,10 @@
 import { randomBytes } from 'node:crypto';
 import { DROP_REASONS } from '../rings/drops.ts';
 import { createFrameTable, FrameTable } from '../rings/frameTable.ts';
-import { FRAME_BYTES_MAX, FRAME_BYTES_MIN, GENERATION_MASK, HEADROOM, OWNER_FREE, REGION_BYTES_MAX } from '../rings/layout.ts';
+import { FRAME_BYTES_MAX, FRAME_BYTES_MIN, GENERATION_MASK, HEADROOM, MAX_WORKERS, OWNER_FREE, REGION_BYTES_MAX } from '../rings/layout.ts';
 import { formatMac, parseMac } from '../wire/ethernet.ts';
-import { type AttachedPort, loadNative, type Native, nativeProblem } from './native.ts';
-import type { Port, PortAttachment, PortCaps } from './port.ts';
+import { type AttachedPort, HALF_BOTH, HALF_RX, HALF_TX, loadNative, type Native, nativeProblem } from './native.ts';
+import type { Port, PortAttachment, PortCaps, TxPort } from './port.ts';
 
 export interface DeviceOptions {
   /** Interface name, at most 15 bytes. */
@@ -25,10 +25,13 @@ export interface DeviceOptions {
   trains?: boolean | undefined;
 }
 
-/** What an attachment carries for native code: the queue's handle, and its block. */
+/** What an attachment carries for native code: the queue's handle, and a block for each half. */
 export interface DeviceOwn {
   handle: number;
+  /** The receiving half's, or both halves'. */
   block: SharedArrayBuffer;
+  /** The sending half's where a transmitter attaches it alone: its stack collects the frames that are sent. */
+  txBlock: SharedArrayBuffer;
 }
 
 /** An error of opening or attaching a port: `code` is an errno name or FLOWRING_*, the message names value, place and fix. */
@@ -70,6 +73,14 @@ export function checkOptions(kind: string, o: DeviceOptions): void {
   const most = o.frameBytes - HEADROOM - LINK_HEADER;
   if (!(o.mtu >= 576 && o.mtu <= most))
     refuse(`${at}: mtu ${o.mtu} is not in 576..${most}, what a frame of ${o.frameBytes} bytes holds; use larger frames`);
+}
+
+/** Throws PortError when `queues` queues cannot be, or cannot share the frames. */
+export function checkQueues(kind: string, o: DeviceOptions, queues: number): void {
+  if (!(queues >= 1 && queues <= MAX_WORKERS && Number.isInteger(queues)))
+    throw new PortError('EINVAL', `${kind}:${o.name}: queues ${queues} is not an integer in 1..${MAX_WORKERS}`);
+  if (Math.floor(o.frames / queues) < 64)
+    throw new PortError('EINVAL', `${kind}:${o.name}: ${o.frames} frames give ${queues} queues less than 64 each`);
 }
 
 /** The addon, or PortError FLOWRING_NO_ADDON that says why there is none. */
@@ -136,9 +147,26 @@ export function makeQueues(native: Native, o: DeviceOptions, facts: QueueFacts, 
       table,
       frameFirst,
       frameCount,
-      own: { handle, block } satisfies DeviceOwn,
+      own: { handle, block, txBlock: new SharedArrayBuffer((P_STACK + o.frames) * 4) } satisfies DeviceOwn,
     };
   });
+}
+
+interface Attached {
+  raw: AttachedPort;
+  /** Memory ids, released when it lets go. */
+  ids: readonly number[];
+  native: Native;
+}
+
+function attach(a: PortAttachment, native: Native, frames: FrameTable, block: SharedArrayBuffer, half: number): Attached {
+  const ids = [frames.u8, new Uint8Array(a.table), new Uint8Array(block)].map((v) => native.registerMemory(v));
+  return { raw: native.attachPort((a.own as DeviceOwn).handle, ids[0]!, ids[1]!, ids[2]!, half), ids, native };
+}
+
+function letGo(t: Attached): void {
+  t.raw.detach();
+  for (const id of t.ids) t.native.releaseMemory(id);
 }
 
 class DevicePort implements Port {
@@ -148,20 +176,17 @@ class DevicePort implements Port {
   readonly drops: Int32Array;
   private readonly raw: AttachedPort;
   private readonly words: Int32Array;
-  private readonly ids: readonly number[];
-  private readonly native: Native;
+  private readonly attached: Attached;
 
-  constructor(a: PortAttachment, native: Native) {
-    const own = a.own as DeviceOwn;
+  constructor(a: PortAttachment, native: Native, sends: boolean) {
+    const { block } = a.own as DeviceOwn;
     this.kind = a.kind;
-    this.native = native;
     this.caps = a.caps;
     this.frames = new FrameTable(a.table, a.memory);
-    this.words = new Int32Array(own.block);
-    this.drops = new Int32Array(own.block, P_DROPS * 4, DROP_REASONS);
-    const ids = [this.frames.u8, new Uint8Array(a.table), new Uint8Array(own.block)].map((v) => native.registerMemory(v));
-    this.ids = ids;
-    this.raw = native.attachPort(own.handle, ids[0]!, ids[1]!, ids[2]!);
+    this.words = new Int32Array(block);
+    this.drops = new Int32Array(block, P_DROPS * 4, DROP_REASONS);
+    this.attached = attach(a, native, this.frames, block, sends ? HALF_BOTH : HALF_RX);
+    this.raw = this.attached.raw;
   }
 
   // hot: per burst
@@ -227,12 +252,69 @@ class DevicePort implements Port {
   }
 
   detach(): void {
-    this.raw.detach();
-    for (const id of this.ids) this.native.releaseMemory(id);
+    letGo(this.attached);
   }
 }
 
-/** The broker thread's side. Throws Error (code EINVAL) when the port is closed or attached elsewhere. */
-export function attachDevice(attachment: PortAttachment, native: Native): Port {
-  return new DevicePort(attachment, native);
+class DeviceTxPort implements TxPort {
+  readonly frames: FrameTable;
+  readonly drops: Int32Array;
+  private readonly words: Int32Array;
+  private readonly attached: Attached;
+
+  constructor(a: PortAttachment, native: Native) {
+    const { txBlock } = a.own as DeviceOwn;
+    this.frames = new FrameTable(a.table, a.memory);
+    this.words = new Int32Array(txBlock);
+    this.drops = new Int32Array(txBlock, P_DROPS * 4, DROP_REASONS);
+    this.attached = attach(a, native, this.frames, txBlock, HALF_TX);
+  }
+
+  // hot: per burst
+  txBurst(desc: Int32Array, at: number, n: number): number {
+    return n === 0 ? 0 : this.attached.raw.txBurst(desc, at, n);
+  }
+
+  // hot: per burst
+  /** Native code has put them on this half's stack: marked free, but on no list of the broker's until it has them. */
+  sent(into: Int32Array, at: number, max: number): number {
+    const words = this.words;
+    const free = words[P_FREE]!;
+    const n = max < free ? max : free;
+    for (let i = 0; i < n; i++) into[at + i] = words[P_STACK + free - 1 - i]!;
+    words[P_FREE] = free - n;
+    return n;
+  }
+
+  /** The device takes every frame away by itself: nothing is copied. */
+  wants(): number {
+    return 0;
+  }
+
+  lend(_frameId: number): void {}
+
+  tick(_nowUs: number): void {}
+
+  flush(): void {}
+
+  pending(): boolean {
+    return false;
+  }
+
+  detach(): void {
+    letGo(this.attached);
+  }
+}
+
+/**
+ * The broker thread's side, without the sending half when `sends` is false. Throws Error (code EINVAL) when the port is closed or
+ * attached elsewhere.
+ */
+export function attachDevice(attachment: PortAttachment, native: Native, sends = true): Port {
+  return new DevicePort(attachment, native, sends);
+}
+
+/** The sending half alone. Throws as attachDevice does. */
+export function attachDeviceTx(attachment: PortAttachment, native: Native): TxPort {
+  return new DeviceTxPort(attachment, native);
 }

@@ -44,6 +44,11 @@ export interface OpenedPort {
   kernelMac: string;
 }
 
+/** Halves of a device port (native/port.h). */
+export const HALF_RX = 1;
+export const HALF_TX = 2;
+export const HALF_BOTH = 3;
+
 /** A device port attached in the calling thread. */
 export interface AttachedPort {
   rxBurst(desc: Int32Array, at: number, max: number): number;
@@ -88,8 +93,12 @@ interface RawAddon {
   eventfdWrite(fd: number): void;
   eventfdWait(fd: number, ms: number): number;
   eventfdClose(fd: number): void;
-  openPort(kind: string, options: { name: string; multiQueue: boolean; offload: boolean; mtu: number }): OpenedPort;
-  attachPort(handle: number, packetId: number, tableId: number, ownId: number): AttachedPort;
+  openPort(
+    kind: string,
+    options: { name: string; multiQueue: boolean; queues: number; queue: number; offload: boolean; mtu: number },
+  ): OpenedPort;
+  /** `half`: HALF_RX, HALF_TX or both; each half once. */
+  attachPort(handle: number, packetId: number, tableId: number, ownId: number, half: number): AttachedPort;
   closePort(handle: number): void;
   closeAll(): void;
 }

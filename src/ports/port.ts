@@ -78,6 +78,28 @@ export interface PortHandle {
   close(): void;
 }
 
+/**
+ * The sending half alone, for a transmitter that has a thread of its own (layout `dispatcher-rx-tx`). The broker's thread has the
+ * same port then with everything but txBurst, on its side. Frames change hands between the two only through the transmitter.
+ */
+export interface TxPort {
+  readonly frames: FrameTable;
+  /** As Port.txBurst. What is sent, or dropped inside, comes back by `sent` unless the port has given it away. */
+  txBurst(desc: Int32Array, at: number, n: number): number;
+  /** Frames this half is done with, up to `max` ids at `into`; the caller owns them, and brings them to the broker. */
+  sent(into: Int32Array, at: number, max: number): number;
+  /** Empty frames this half could do with, for copies of what goes to several; `lend` gives it one. `sent` returns them at the end. */
+  wants(): number;
+  lend(frameId: number): void;
+  tick(nowUs: number): void;
+  flush(): void;
+  /** The last look before sleeping: could something be sent that was refused before? */
+  pending(): boolean;
+  /** As Port.drops. */
+  readonly drops: Int32Array;
+  detach(): void;
+}
+
 /** The broker thread's side. All counts are frames; descriptors are DESC_WORDS int32 each (rings/layout.ts). */
 export interface Port {
   readonly kind: string;

@@ -1,10 +1,12 @@
 /**
  * Port `tap`: a TAP interface with virtio-net headers. The kernel is the peer; whole super-segments go both ways as trains,
  * L4 checksums stay partial while nothing leaves memory. Needs root (or CAP_NET_ADMIN, or an interface made for the user).
+ * With several queues each is a file descriptor of its own, and the kernel picks the queue: the one from which the flow was last
+ * sent to, else one by a hash of its own (linux: drivers/net/tun.c, tun_automq_select_queue).
  */
 import { HEADROOM } from '../rings/layout.ts';
 import { parseMac } from '../wire/ethernet.ts';
-import { checkOptions, chooseMac, type DeviceOptions, makeQueues, nativeFor, TRAIN_BYTES_MAX } from './device.ts';
+import { checkOptions, checkQueues, chooseMac, type DeviceOptions, makeQueues, nativeFor, TRAIN_BYTES_MAX } from './device.ts';
 import type { OpenedPort } from './native.ts';
 import type { Offload, PortCaps, PortHandle } from './port.ts';
 
@@ -15,6 +17,8 @@ import type { Offload, PortCaps, PortHandle } from './port.ts';
 export interface TapOptions extends DeviceOptions {
   /** Make a new interface multi-queue. An existing one is attached to either way. */
   multiQueue?: boolean | undefined;
+  /** Queues, each with an equal share of the frames; default 1. More than one needs a multi-queue interface, new or existing. */
+  queues?: number | undefined;
   /** False: the virtio-net header stays, but the kernel finishes all it sends, and so does the stack. Default true. */
   offload?: boolean | undefined;
 }
@@ -34,7 +38,13 @@ function offloadsOf(o: TapOptions, opened: OpenedPort, caps: PortCaps): Offload[
     { name: 'tso', provider: stackOr(caps.txTrains), reason: asked('trains: false', caps.txTrains) },
     { name: 'uso', provider: 'none', reason: 'datagram trains are not taken apart by this stack' },
     { name: 'tso6', provider: 'none', reason: 'no IPv6' },
-    { name: 'rss', provider: 'stack', reason: 'one queue; the dispatcher hashes' },
+    (o.queues ?? 1) > 1
+      ? {
+          name: 'rss',
+          provider: 'kernel',
+          reason: `${o.queues} queues; a flow comes to the one that sends to it, workers hand over what is not theirs`,
+        }
+      : { name: 'rss', provider: 'stack', reason: 'one queue; the dispatcher hashes' },
     ...(opened.created || opened.mtu === o.mtu
       ? []
       : [
@@ -53,31 +63,48 @@ function offloadsOf(o: TapOptions, opened: OpenedPort, caps: PortCaps): Offload[
  */
 export function openTap(o: TapOptions): PortHandle {
   checkOptions('tap', o);
+  checkQueues('tap', o, o.queues ?? 1);
   const native = nativeFor(`tap:${o.name}`);
   const offload = o.offload ?? true;
   const checksum = o.checksum ?? offload;
   // A train that is cut by the kernel gets its checksums there too.
   const trains = (o.trains ?? offload) && checksum;
-  const opened = native.openPort('tap', {
-    name: o.name,
-    multiQueue: o.multiQueue ?? false,
-    offload: checksum || (o.trains ?? offload),
-    mtu: o.mtu,
-  });
+  const count = o.queues ?? 1;
+  const open = (name: string, queue: number): OpenedPort =>
+    native.openPort('tap', {
+      name,
+      multiQueue: o.multiQueue ?? false,
+      queues: count,
+      queue,
+      offload: checksum || (o.trains ?? offload),
+      mtu: o.mtu,
+    });
+  const opened = [open(o.name, 0)];
+  const close = (): void => {
+    for (const p of opened) native.closePort(p.handle);
+  };
   try {
-    const mac = chooseMac('tap', o, parseMac(opened.kernelMac));
-    const txTrains = trains && opened.tso;
+    const facts = opened[0]!;
+    // The kernel names the interface when nobody did.
+    for (let q = 1; q < count; q++) opened.push(open(facts.name, q));
+    const mac = chooseMac('tap', o, parseMac(facts.kernelMac));
+    const txTrains = trains && facts.tso;
     const caps: PortCaps = {
-      txChecksum: checksum && opened.txChecksum,
+      txChecksum: checksum && facts.txChecksum,
       txTrains,
       txTrainBytesMax: txTrains ? TRAIN_BYTES_MAX : o.frameBytes - HEADROOM,
-      mtu: opened.mtu,
+      mtu: facts.mtu,
       waitable: true,
     };
-    const queues = makeQueues(native, o, { kind: 'tap', name: `tap:${opened.name}`, mac, caps }, [opened.handle]);
-    return { attachment: queues[0]!, queues, offloads: offloadsOf(o, opened, caps), close: () => native.closePort(opened.handle) };
+    const queues = makeQueues(
+      native,
+      o,
+      { kind: 'tap', name: `tap:${facts.name}`, mac, caps },
+      opened.map((p) => p.handle),
+    );
+    return { attachment: queues[0]!, queues, offloads: offloadsOf(o, facts, caps), close };
   } catch (e) {
-    native.closePort(opened.handle);
+    close();
     throw e;
   }
 }
