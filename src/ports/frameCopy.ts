@@ -64,7 +64,7 @@ export function copyFrame(t: FrameTable, words: Int32Array, d: number, into: Int
     if (bytes > t.frameBytes - start) bytes = t.frameBytes - start;
     const at = t.offset[from]! + start;
     t.u8.copyWithin(t.offset[f]! + start, at, at + bytes);
-    t.owner[f] = OWNER_BROKER;
+    t.owner[f] = OWNER_BROKER | t.hostBits;
     t.length[f] = bytes;
     t.next[f] = -1;
     if (last < 0) first = f;

@@ -54,6 +54,8 @@ export interface PortAttachment {
   /** First frame of this port and how many: the free list it starts with. */
   frameFirst: number;
   frameCount: number;
+  /** Which of the runtimes, or brokers, that share the region this one is (rings/frameTable.ts); 0 when left out. */
+  host?: number;
   /**
    * Where the thread that runs this port's broker sleeps, when others than its own runtime must wake it (the switch: peers
    * of another runtime). A thread has one bell: with this set, it is used instead of the one in the thread's record, by

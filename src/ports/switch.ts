@@ -206,6 +206,7 @@ function portHandle(
     ...region,
     frameFirst: index * shared.framesPerPort,
     frameCount: shared.framesPerPort,
+    host: index,
     bell: { block: shared.block, at: bellWord(index) },
     own: { ...shared, index, impair } satisfies SwitchOwn,
   };

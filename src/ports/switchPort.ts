@@ -78,7 +78,7 @@ export class SwitchPort implements Port {
     if (Atomics.load(this.words, this.status + SW_STATE) === SW_CLOSED)
       throw new Error(`switch port ${a.name} was detached: make a new switch`);
     this.caps = a.caps;
-    this.frames = new FrameTable(a.table, a.memory);
+    this.frames = new FrameTable(a.table, a.memory, a.host);
     this.first = a.frameFirst;
     this.perPort = own.framesPerPort;
     this.vouch = own.vouch;
@@ -138,7 +138,10 @@ export class SwitchPort implements Port {
     let d = at;
     for (let i = 0; i < k; i++) {
       const s = ring.slot(i);
-      if (!this.own(words, s)) continue;
+      ring.claiming(i);
+      const sound = this.own(words, s);
+      ring.claimed(i);
+      if (!sound) continue;
       // Plain: for (w < DESC_WORDS) desc[d + w] = words[s + w]; written out 114 ns a frame round trip instead of 122 (2026-11, in one thread).
       desc[d] = words[s]!;
       desc[d + 1] = words[s + 1]!;
@@ -171,10 +174,11 @@ export class SwitchPort implements Port {
       return false;
     }
     const owner = t.owner;
-    owner[f] = OWNER_BROKER;
+    const mine = OWNER_BROKER | t.hostBits;
+    owner[f] = mine;
     if ((words[s + D_FLAGS_GSO]! & F_TRAIN) !== 0) {
       const next = t.next;
-      for (let g = next[f]!; g >= 0; g = next[g]!) owner[g] = OWNER_BROKER;
+      for (let g = next[f]!; g >= 0; g = next[g]!) owner[g] = mine;
     }
     return true;
   }
@@ -245,9 +249,6 @@ export class SwitchPort implements Port {
     if (!this.vouch && (desc[d + D_FLAGS_GSO]! & F_CSUM_PARTIAL) !== 0) completeChecksum(t, desc, d);
     const f = desc[d + D_FRAME]!;
     const flags = desc[d + D_FLAGS_GSO]!;
-    const owner = t.owner;
-    owner[f] = OWNER_RING;
-    if ((flags & F_TRAIN) !== 0) for (let g = t.next[f]!; g >= 0; g = t.next[g]!) owner[g] = OWNER_RING;
     const ring = peer.out;
     const w = ring.words;
     const s = ring.slot(0);
@@ -259,6 +260,10 @@ export class SwitchPort implements Port {
     w[s + D_FLAGS_GSO] = rxFlags(flags, this.vouch) | extra;
     w[s + D_SEGS_VLAN] = desc[d + D_SEGS_VLAN]!;
     w[s + D_HASH] = desc[d + D_HASH]!;
+    ring.offer();
+    const owner = t.owner;
+    owner[f] = OWNER_RING;
+    if ((flags & F_TRAIN) !== 0) for (let g = t.next[f]!; g >= 0; g = t.next[g]!) owner[g] = OWNER_RING;
     ring.put(1);
     peer.sent = true;
   }
@@ -331,8 +336,9 @@ export class SwitchPort implements Port {
     const home = (f / this.perPort) | 0;
     const mine = (this.first / this.perPort) | 0;
     const peer = this.peers[home < mine ? home : home - 1]!;
-    this.frames.owner[f] = OWNER_RING;
     peer.homeOut.words[peer.homeOut.slot(0)] = f;
+    peer.homeOut.offer();
+    this.frames.owner[f] = OWNER_RING;
     peer.homeOut.put(1);
     peer.returned = true;
   }
@@ -355,8 +361,10 @@ export class SwitchPort implements Port {
       for (let n = ring.ready(); n > 0; n = ring.ready()) {
         for (let i = 0; i < n; i++) {
           const f = ring.words[ring.slot(i)]!;
+          ring.claiming(i);
           if (f >= this.first && f < this.first + this.perPort && this.frames.owner[f] !== OWNER_FREE) this.comeHome(f);
           else this.drops[DROP_BAD_DESCRIPTOR]!++;
+          ring.claimed(i);
         }
         ring.take(n);
       }

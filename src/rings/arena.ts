@@ -2,13 +2,18 @@
  * A worker's own memory, made by main so that it outlives the worker: connection columns, tables, chunks, and scratch
  * for descriptors and copy lists. A bump allocator: what is taken stays taken.
  */
-import { checkHeader, HEADER_BYTES, KIND_ARENA, writeHeader } from './layout.ts';
+import { checkHeader, H_BYTES, HEADER_BYTES, KIND_ARENA, writeHeader } from './layout.ts';
 
 /** Makes an arena block of `bytes` (rounded up to pages). Main only. */
 export function createArena(bytes: number): SharedArrayBuffer {
   const block = new SharedArrayBuffer((bytes + HEADER_BYTES + 128 + 4095) & ~4095);
   writeHeader(block, KIND_ARENA);
   return block;
+}
+
+/** Makes a dead worker's arena ready for the next stack: what the header said of the last one is forgotten. Main only. */
+export function reformatArena(block: SharedArrayBuffer): void {
+  checkHeader(block, KIND_ARENA).fill(0, H_BYTES + 1);
 }
 
 export class SharedArena {

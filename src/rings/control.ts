@@ -18,6 +18,8 @@
  * | 8      | nowUs  (microseconds, int32, wraps: differences < 30 min)   | thread |
  * | 9      | nowMs  (milliseconds, int32, wraps: differences < 24 days)  | thread |
  * | 10     | number of listening sockets                                 | thread |
+ * | 11     | life LIFE_* of a worker                                     | main, its broker |
+ * | 12     | deaths announced to this broker                             | main   |
  * | 16..31 | name, UTF-8, zero-padded (64 bytes)                         | main   |
  * | 32..63 | the doorbell (doorbell.ts)                                  | both   |
  * | 64..   | counters (counters.ts)                                      | thread |
@@ -39,6 +41,8 @@ export const T_EPOCH = 7;
 export const T_NOW_US = 8;
 export const T_NOW_MS = 9;
 export const T_LISTENERS = 10;
+export const T_LIFE = 11;
+export const T_DEATHS = 12;
 export const T_NAME = 16;
 export const T_BELL = 32;
 export const T_COUNTERS = T_BELL + BELL_WORDS;
@@ -51,6 +55,13 @@ export const TS_STOPPED = 4;
 export const TS_FAILED = 5;
 /** The stack (or, for a dispatcher, every frame in flight) is gone; only the broker part still runs. */
 export const TS_QUIET = 6;
+
+/** A worker that has a thread, or had none yet. */
+export const LIFE_ALIVE = 0;
+/** Its thread has ended and what it held is not yet brought home. */
+export const LIFE_DEAD = 1;
+/** Everything it held is home: a new thread may take its place. */
+export const LIFE_BURIED = 2;
 
 export const CMD_RUN = 0;
 /** Finish what is open, then stop. */

@@ -1,6 +1,7 @@
 /**
- * Per-thread counters. One writer: it adds to private doubles with plain stores and `commit()`s them to the shared block
- * under a seqlock, so that a reader sees one consistent snapshot. Doubles are exact to 2^53.
+ * Per-thread counters. One writer: it adds to doubles of its own with plain stores and `commit()`s them to the block that
+ * others read, under a seqlock, so that a reader sees one consistent snapshot. Doubles are exact to 2^53. Its own stand in
+ * shared memory too, behind the snapshot: when the thread dies, its heir goes on with what it had counted.
  * A thread commits at least every 16 busy breaths and always before it sleeps.
  */
 import { DROP_NAME, DROP_REASONS } from './drops.ts';
@@ -140,20 +141,21 @@ export const COUNTER_NAME: Readonly<Record<number, string>> = {
   74: 'appOperations',
 };
 
-/** Bytes of one thread's counters in the control block: the seqlock line, then the doubles. */
-export const COUNTERS_BYTES = 128 + COUNTERS * 8;
+/** Bytes of one thread's counters in the control block: the seqlock line, the snapshot, the writer's own doubles. */
+export const COUNTERS_BYTES = 128 + 2 * COUNTERS * 8;
 
 export class Counters {
-  /** The private side: `v[C_RX_PACKETS] += n`. */
+  /** The writer's side: `v[C_RX_PACKETS] += n`. */
   readonly v: Float64Array;
   private readonly shared: Float64Array;
   private readonly seq: Int32Array;
 
+  /** `at`: byte offset in the control block. Goes on where the last writer of this place stopped, in the middle of a commit if need be. */
   constructor(block: SharedArrayBuffer, at: number) {
-    this.v = new Float64Array(COUNTERS);
+    this.v = new Float64Array(block, at + 128 + COUNTERS * 8, COUNTERS);
     this.seq = new Int32Array(block, at, 1);
     this.shared = new Float64Array(block, at + 128, COUNTERS);
-    this.v.set(this.shared);
+    if ((Atomics.load(this.seq, 0) & 1) !== 0) Atomics.add(this.seq, 0, 1);
   }
 
   // hot: per burst

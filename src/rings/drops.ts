@@ -58,7 +58,9 @@ export const DROP_VLAN = 30;
 export const DROP_CLOSING = 31;
 /** The device's own receive ring was full: the kernel dropped before we saw the frame. */
 export const DROP_DEVICE_RING = 32;
-export const DROP_REASONS = 33;
+/** Was in a worker's hands, or in its rings, when the worker died. */
+export const DROP_WORKER_DIED = 33;
+export const DROP_REASONS = 34;
 
 export const DROP_NAME: readonly string[] = [
   'none',
@@ -94,4 +96,5 @@ export const DROP_NAME: readonly string[] = [
   'vlan',
   'closing',
   'deviceRing',
+  'workerDied',
 ];

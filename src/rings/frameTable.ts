@@ -5,6 +5,9 @@
  * column before it publishes the frame to the next one.** The generation is bumped when a frame comes back to the
  * free list, so that a descriptor kept too long is recognised. `audit` counts all owners and must sum to the pool.
  *
+ * What a worker holds says so, in its hands, leased, or in a ring that ends with it: when it dies one pass over the owner
+ * column (`sweepWorker`, `sweepHost`) finds all of it. Where several runtimes share a region, each has a host number.
+ *
  * A region never computes a frame's place from its number: `offset[frameId]` says it (false for DPDK otherwise).
  */
 import {
@@ -24,12 +27,18 @@ import {
   HEADROOM,
   checkHeader,
   KIND_FRAME_TABLE,
+  MAX_WORKERS,
   OWNER_BROKER,
   OWNER_DEVICE,
   OWNER_FREE,
+  OWNER_HOST_SHIFT,
   OWNER_LEASE,
+  OWNER_LEASE_OF,
+  OWNER_MASK,
   OWNER_RING,
+  OWNER_RING_OF,
   OWNER_WORKER,
+  TRAIN_LINKS_MAX,
   writeHeader,
 } from './layout.ts';
 
@@ -39,6 +48,8 @@ export class FrameTable {
   readonly frameBytes: number;
   readonly headroom: number;
   readonly region: number;
+  /** The host this thread writes into owners, shifted into place: `owner = OWNER_BROKER | hostBits`. */
+  readonly hostBits: number;
   /** Columns, indexed by frameId (layout.ts). */
   readonly offset: Int32Array;
   readonly owner: Int32Array;
@@ -51,13 +62,15 @@ export class FrameTable {
   readonly i32: Int32Array;
   readonly view: DataView;
 
-  constructor(table: SharedArrayBuffer, memory: SharedArrayBuffer) {
+  /** `host` (0 to 2^22): which of the runtimes that share the region this thread belongs to. */
+  constructor(table: SharedArrayBuffer, memory: SharedArrayBuffer, host = 0) {
     const h = checkHeader(table, KIND_FRAME_TABLE);
     const n = h[H_FRAMES]!;
     this.frames = n;
     this.frameBytes = h[H_FRAME_BYTES]!;
     this.headroom = h[H_HEADROOM]!;
     this.region = h[H_REGION]!;
+    this.hostBits = host << OWNER_HOST_SHIFT;
     const column = (i: number) => new Int32Array(table, HEADER_BYTES + i * n * 4, n);
     this.offset = column(FT_OFFSET);
     this.owner = column(FT_OWNER);
@@ -111,14 +124,58 @@ export interface FrameAudit {
 export function auditFrames(t: FrameTable, from = 0, to = t.frames): FrameAudit {
   const a: FrameAudit = { free: 0, device: 0, broker: 0, ring: 0, lease: 0, workers: new Map(), unknown: 0, total: to - from };
   for (let f = from; f < to; f++) {
-    const o = t.owner[f]!;
-    if (o === OWNER_FREE) a.free++;
+    const o = t.owner[f]! & OWNER_MASK;
+    if (t.owner[f] === OWNER_FREE) a.free++;
     else if (o === OWNER_DEVICE) a.device++;
     else if (o === OWNER_BROKER) a.broker++;
-    else if (o === OWNER_RING) a.ring++;
-    else if (o === OWNER_LEASE) a.lease++;
-    else if (o >= OWNER_WORKER) a.workers.set(o - OWNER_WORKER, (a.workers.get(o - OWNER_WORKER) ?? 0) + 1);
+    else if (o === OWNER_RING || (o >= OWNER_RING_OF && o < OWNER_LEASE_OF)) a.ring++;
+    else if (o === OWNER_LEASE || o >= OWNER_LEASE_OF) a.lease++;
+    else if (o >= OWNER_WORKER && o < OWNER_WORKER + MAX_WORKERS)
+      a.workers.set(o - OWNER_WORKER, (a.workers.get(o - OWNER_WORKER) ?? 0) + 1);
     else a.unknown++;
   }
   return a;
+}
+
+/**
+ * Hands every frame that dead worker `worker` of this host held to `free`: its own, its leases, those in its rings. Only
+ * when its thread has ended, and from the thread that frees. Returns how many there were.
+ */
+export function sweepWorker(t: FrameTable, worker: number, free: (frameId: number) => void): number {
+  const a = (OWNER_WORKER + worker) | t.hostBits;
+  const b = (OWNER_RING_OF + worker) | t.hostBits;
+  const c = (OWNER_LEASE_OF + worker) | t.hostBits;
+  let n = 0;
+  for (let f = 0; f < t.frames; f++) {
+    const o = t.owner[f]!;
+    if (o !== a && o !== b && o !== c) continue;
+    free(f);
+    n++;
+  }
+  return n;
+}
+
+/** The same for a whole host whose one thread died, broker and worker in one: everything but what stands in rings that outlive it. */
+export function sweepHost(t: FrameTable, free: (frameId: number) => void): number {
+  let n = 0;
+  for (let f = 0; f < t.frames; f++) {
+    const o = t.owner[f]!;
+    const who = o & OWNER_MASK;
+    if ((o & ~OWNER_MASK) !== t.hostBits || (who !== OWNER_BROKER && who < OWNER_WORKER)) continue;
+    free(f);
+    n++;
+  }
+  return n;
+}
+
+/**
+ * Finishes or undoes a hand-over whose author died in the middle of it: all links of `f` belong to `owner` from now on,
+ * as far as they belonged to `from` before (0: whoever had them). Bounded, whatever `next` says.
+ */
+export function settleTrain(t: FrameTable, f: number, owner: number, from: number): void {
+  for (let links = 0; f >= 0 && f < t.frames && links < TRAIN_LINKS_MAX; links++) {
+    const next = t.next[f]!;
+    if (from === 0 || t.owner[f] === from) t.owner[f] = owner;
+    f = next;
+  }
 }

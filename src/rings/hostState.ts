@@ -140,6 +140,8 @@ export class HostPublisher {
 
   constructor(block: SharedArrayBuffer, at: number) {
     this.w = new Int32Array(block, at, HOST_STATE_BYTES >> 2);
+    // A writer that died in the middle of a change: readers wait for its end.
+    if ((Atomics.load(this.w, HS_SEQ) & 1) !== 0) this.end();
     for (let i = 0; i < NEIGHBOURS; i++) {
       const s = this.stateAt(i);
       if (s !== NB_EMPTY && s !== NB_TOMBSTONE) this.used++;
@@ -156,6 +158,14 @@ export class HostPublisher {
     this.w[HS_MAC_LO] = host.macLo;
     this.w[HS_KEY] = host.key;
     this.end();
+  }
+
+  /** Forgets every neighbour. */
+  clear(): void {
+    this.begin();
+    this.w.fill(NB_EMPTY, HS_TABLE, HS_TABLE + NEIGHBOURS * NB_WORDS);
+    this.end();
+    this.used = 0;
   }
 
   /** Index of the neighbour's entry, or -1. */

@@ -33,7 +33,7 @@
  * | column     | meaning                                                              | writer        |
  * |------------|----------------------------------------------------------------------|---------------|
  * | offset     | byte offset of the frame in its region; never computed from a stride | main          |
- * | owner      | OWNER_*: exactly one of device, broker, ring, worker, lease, free    | current owner |
+ * | owner      | OWNER_* | host << 8: one of device, broker, ring, worker, lease, free | current owner |
  * | generation | 16 bits, bumped each time the frame returns to the free list         | broker        |
  * | next       | next frame of the train, -1 at the end                               | current owner |
  * | length     | link 0: linear bytes from dataOffset; further links: payload bytes   | current owner |
@@ -43,10 +43,14 @@
  * |------|-------------------------------------------------------|----------|----------|
  * | 0    | tail: producer index, free-running                    | producer | consumer |
  * | 32   | head: consumer index, free-running                    | consumer | producer |
+ * | 33   | claiming: index behind the slot whose frame is taken  | consumer | heir     |
+ * | 34   | claimed: index behind the last slot wholly taken      | consumer | heir     |
  * | 64   | capacity in slots (power of two)                      | main     | both     |
  * | 65   | words a slot (8 for descriptors, 4 control, 1 ids)    | main     | both     |
+ * | 66   | offered: index behind the last slot wholly written    | producer | heir     |
  * | 96.. | slots                                                 | producer | consumer |
- * Indices stand on their own 128-byte lines.
+ * Indices stand on their own 128-byte lines. Words 33, 34 and 66 are kept where a side may die alone and its heir cannot
+ * tell by the owner column what the ring holds (succession.ts).
  */
 
 export const MAGIC = 0x464c5752;
@@ -69,6 +73,9 @@ export const H_FRAMES = 4;
 export const H_FRAME_BYTES = 5;
 export const H_REGION = 6;
 export const H_HEADROOM = 7;
+/** Arena: word where the connections' columns begin (0 before there are any), and how many connections they hold. */
+export const H_TCB = 4;
+export const H_CONNECTIONS = 5;
 
 // Descriptor
 export const DESC_WORDS = 8;
@@ -116,6 +123,16 @@ export const OWNER_RING = 3;
 export const OWNER_LEASE = 4;
 /** Worker w owns with OWNER_WORKER + w. */
 export const OWNER_WORKER = 16;
+/**
+ * A frame in a ring that ends with worker w: its rx, tx, recycle and grant. OWNER_RING is left to rings that outlive a
+ * worker: redirect rings, a switch's pair and home rings.
+ */
+export const OWNER_RING_OF = 128;
+/** Leased by worker w: frames that wait for a neighbour. */
+export const OWNER_LEASE_OF = 192;
+/** The low byte of an owner says who; above it stands the host, where several runtimes share one region (the switch). */
+export const OWNER_MASK = 0xff;
+export const OWNER_HOST_SHIFT = 8;
 
 /** Frame table columns, in order. */
 export const FT_OFFSET = 0;
@@ -129,8 +146,11 @@ export const GENERATION_MASK = 0xffff;
 // Rings
 export const RING_TAIL = 0;
 export const RING_HEAD = 32;
+export const RING_CLAIMING = 33;
+export const RING_CLAIMED = 34;
 export const RING_CAPACITY = 64;
 export const RING_SLOT_WORDS = 65;
+export const RING_OFFERED = 66;
 export const RING_SLOTS = 96;
 /** Indices are published at least every this many slots: larger units put two threads in lockstep. */
 export const PUBLISH_EVERY = 16;

@@ -11,8 +11,8 @@
  * and, between every two workers, one `redirect` ring of descriptors each way.
  * `recycle` holds every frame of the region, so going home never fails; an empty `grant` is EAGAIN, never a wait.
  */
-import type { FrameTable } from './frameTable.ts';
-import { D_FRAME, DESC_WORDS, KIND_RINGS, OWNER_RING, OWNER_WORKER, ringWords, writeHeader, HEADER_BYTES } from './layout.ts';
+import { type FrameTable, settleTrain } from './frameTable.ts';
+import { D_FRAME, DESC_WORDS, KIND_RINGS, OWNER_RING_OF, OWNER_WORKER, ringWords, writeHeader, HEADER_BYTES } from './layout.ts';
 import { formatRing, RingConsumer, RingProducer } from './spsc.ts';
 
 export const CONTROL_WORDS = 4;
@@ -110,7 +110,9 @@ export class WorkerPort {
   private readonly grant: RingConsumer;
   private readonly stack: Int32Array;
   private top = 0;
-  private readonly mine: number;
+  /** What this worker writes into the owner column: of a frame in its hands, and of one in its rings. */
+  readonly mine: number;
+  readonly inRings: number;
 
   constructor(block: SharedArrayBuffer, p: PortRingsPlan, worker: number, frames: FrameTable) {
     const words = new Int32Array(block);
@@ -126,7 +128,8 @@ export class WorkerPort {
     this.redirectIn = others((o) => p.redirect[o * p.workers + worker]!).map((at) => (at < 0 ? null : new RingConsumer(words, at)));
     this.redirectOut = others((o) => p.redirect[worker * p.workers + o]!).map((at) => (at < 0 ? null : new RingProducer(words, at)));
     this.stack = new Int32Array(p.grantSlots);
-    this.mine = OWNER_WORKER + worker;
+    this.mine = (OWNER_WORKER + worker) | frames.hostBits;
+    this.inRings = (OWNER_RING_OF + worker) | frames.hostBits;
   }
 
   // hot: per packet
@@ -163,7 +166,7 @@ export class WorkerPort {
   // hot: per packet
   /** One frame goes home. The caller owned it. */
   freeFrame(f: number): void {
-    this.frames.owner[f] = OWNER_RING;
+    this.frames.owner[f] = this.inRings;
     this.recycle.words[this.recycle.slot(0)] = f;
     this.recycle.put(1);
   }
@@ -201,7 +204,11 @@ export class WorkerPort {
     for (const ring of this.redirectIn) {
       if (ring === null) continue;
       for (let n = ring.readyNow(); n > 0; n--) {
-        this.freeTrain(ring.words[ring.slot(0) + D_FRAME]!);
+        const f = ring.words[ring.slot(0) + D_FRAME]!;
+        ring.claiming(0);
+        settleTrain(this.frames, f, this.mine, 0);
+        ring.claimed(0);
+        this.freeTrain(f);
         ring.take(1);
         frames++;
       }

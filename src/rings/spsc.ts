@@ -7,8 +7,21 @@
  * `put` and `take` move the private index; it reaches the other side with one `Atomics.store` at least every
  * PUBLISH_EVERY slots and at `flush()`, which a thread calls when its breath ends. Each side caches the other's
  * index and reloads it only when the cache says full or empty. No single-element push exists.
+ *
+ * Where one side may die alone and the frames of the ring live on, it also leaves a trace of each hand-over for its heir:
+ * `offer` between writing the slot and changing the frame's owner, `claiming` and `claimed` around taking it (succession.ts).
  */
-import { PUBLISH_EVERY, RING_CAPACITY, RING_HEAD, RING_SLOT_WORDS, RING_SLOTS, RING_TAIL } from './layout.ts';
+import {
+  PUBLISH_EVERY,
+  RING_CAPACITY,
+  RING_CLAIMED,
+  RING_CLAIMING,
+  RING_HEAD,
+  RING_OFFERED,
+  RING_SLOT_WORDS,
+  RING_SLOTS,
+  RING_TAIL,
+} from './layout.ts';
 
 /** Formats a ring at word `at` of `words`. Main only, before it is shared. `capacity` must be a power of two. */
 export function formatRing(words: Int32Array, at: number, capacity: number, slotWords: number): void {
@@ -69,6 +82,12 @@ export class RingProducer {
   /** Word index of the i-th slot not yet put. */
   slot(i: number): number {
     return this.slotsAt + ((this.tail + i) & this.mask) * this.slotWords;
+  }
+
+  // hot: per packet
+  /** Slot 0 is written; its frame is about to become the ring's. `put(1)` follows. */
+  offer(): void {
+    this.words[this.base + RING_OFFERED] = (this.tail + 1) | 0;
   }
 
   // hot: per packet
@@ -158,6 +177,18 @@ export class RingConsumer {
   /** Word index of the i-th slot not yet taken. */
   slot(i: number): number {
     return this.slotsAt + ((this.head + i) & this.mask) * this.slotWords;
+  }
+
+  // hot: per packet
+  /** The frame of the i-th slot is about to become ours. */
+  claiming(i: number): void {
+    this.words[this.base + RING_CLAIMING] = (this.head + i + 1) | 0;
+  }
+
+  // hot: per packet
+  /** It is, with all its links; or it was stale, and nobody's. */
+  claimed(i: number): void {
+    this.words[this.base + RING_CLAIMED] = (this.head + i + 1) | 0;
   }
 
   // hot: per packet

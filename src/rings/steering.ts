@@ -3,7 +3,8 @@
  * a source port. A frame is placed by its local port's worker list if there is one, else by the indirection table (RETA)
  * or, with `steering: modulo`, by hash % workers, the hash read as unsigned.
  *
- * Block (words from its base): 0 workers · 1 mode · 2 epoch (bumped at every change) · 32.. RETA (512)
+ * Block (words from its base): 0 workers · 1 mode · 2 epoch (bumped at every change) · 3 lock: who writes, worker + 1
+ * · 32.. RETA (512)
  * · then per protocol (TCP, UDP) 65536 entries of 4 words: worker mask lo, hi, and the mask before the last change lo, hi.
  *
  * A mask names the workers that serve a local port. Its k-th set bit (k = hash % bits) is the owner, so that both
@@ -18,6 +19,7 @@ export const STEER_MODULO = 1;
 const S_WORKERS = 0;
 const S_MODE = 1;
 const S_EPOCH = 2;
+const S_LOCK = 3;
 const S_RETA = 32;
 const S_PORTS = S_RETA + RETA_SIZE;
 const ENTRY = 4;
@@ -85,15 +87,12 @@ export class Steering {
     return now !== 0 ? this.byHash(hash) : -1;
   }
 
-  /** Worker `worker` begins (`on`) or ends to serve a local port. Any thread; writers lock the epoch word (odd while locked). */
+  /** Worker `worker` begins (`on`) or ends to serve a local port. That worker's thread; its heir when it is dead. */
   serve(proto: number, port: number, worker: number, on: boolean): void {
     const words = this.words;
+    const lock = this.at + S_LOCK;
+    while (Atomics.compareExchange(words, lock, 0, worker + 1) !== 0);
     const e = this.at + S_PORTS + ((proto << 16) + port) * ENTRY;
-    const epoch = this.at + S_EPOCH;
-    for (;;) {
-      const e = Atomics.load(words, epoch);
-      if ((e & 1) === 0 && Atomics.compareExchange(words, epoch, e, e | 1) === e) break;
-    }
     const bit = 1 << (worker & 31);
     const half = worker >> 5;
     // Saying again what stands already must not forget the mask before the last real change.
@@ -103,13 +102,26 @@ export class Steering {
       if (on) Atomics.or(words, e + half, bit);
       else Atomics.and(words, e + half, ~bit);
     }
-    Atomics.store(words, epoch, ((words[epoch]! | 1) + 1) | 0);
+    Atomics.add(words, this.at + S_EPOCH, 1);
+    Atomics.store(words, lock, 0);
+  }
+
+  /** Takes the writers' lock from a worker that died with it: whatever it was changing is whole, before or after. */
+  unlock(worker: number): void {
+    Atomics.compareExchange(this.words, this.at + S_LOCK, worker + 1, 0);
   }
 
   /** Whether `worker` is among the workers that serve the port. */
   serves(proto: number, port: number, worker: number): boolean {
     const e = this.at + S_PORTS + ((proto << 16) + port) * ENTRY;
     return (Atomics.load(this.words, e + (worker >> 5)) & (1 << (worker & 31))) !== 0;
+  }
+
+  /** Calls `each` with every port that `worker` is a server of. Looks at all of them: not for the hot path. */
+  servedBy(proto: number, worker: number, each: (port: number) => void): void {
+    const first = this.at + S_PORTS + (proto << 16) * ENTRY + (worker >> 5);
+    const bit = 1 << (worker & 31);
+    for (let port = 0; port < 65536; port++) if ((this.words[first + port * ENTRY]! & bit) !== 0) each(port);
   }
 
   /** Whether any worker serves the port. */

@@ -25,7 +25,6 @@ import {
   NB_INCOMPLETE,
   NB_REACHABLE,
   NB_STALE,
-  NB_TOMBSTONE,
   NEIGHBOURS,
 } from '../rings/hostState.ts';
 import { ARP_REPLY, ARP_REQUEST, check, LEN_ARP, oper, setSender, setTarget, shaHi, shaLo, spa, tpa } from '../wire/arp.ts';
@@ -136,10 +135,7 @@ class HostOfQueue implements Host {
     this.mask = o.prefix === 0 ? 0 : -1 << (32 - o.prefix);
     this.publisher = new HostPublisher(o.block, o.at);
     // A host that starts again knows nothing of what its predecessor asked.
-    for (let k = 0; k < NEIGHBOURS; k++) {
-      const s = this.publisher.stateAt(k);
-      if (s !== NB_EMPTY && s !== NB_TOMBSTONE) this.publisher.remove(this.publisher.ipAt(k));
-    }
+    this.publisher.clear();
     this.publisher.setHost({
       address: o.address,
       prefix: o.prefix,

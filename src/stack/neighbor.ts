@@ -6,7 +6,7 @@ import { C_DROP } from '../rings/counters.ts';
 import { DROP_CLOSING, DROP_NO_NEIGHBOUR } from '../rings/drops.ts';
 import type { HostView } from '../rings/hostState.ts';
 import { MSG_CONFIRM, MSG_RESOLVE, NB_FAILED, NB_INCOMPLETE, NB_REACHABLE, NB_STALE } from '../rings/hostState.ts';
-import { OWNER_LEASE, OWNER_WORKER } from '../rings/layout.ts';
+import { OWNER_LEASE_OF } from '../rings/layout.ts';
 import type { WorkerPort } from '../rings/portRings.ts';
 import type { StackEnv } from './env.ts';
 
@@ -56,6 +56,7 @@ class NeighborOfWorker implements Neighbor {
   private readonly clock: Int32Array;
   private readonly counted: Float64Array;
   private readonly mine: number;
+  private readonly leased: number;
   /** Waiting frames in order of arrival, dense. */
   private readonly hop = new Int32Array(WAITING_MAX);
   private readonly frame = new Int32Array(WAITING_MAX);
@@ -79,7 +80,8 @@ class NeighborOfWorker implements Neighbor {
     this.port = env.port;
     this.clock = env.clock;
     this.counted = env.counters.v;
-    this.mine = OWNER_WORKER + env.worker;
+    this.mine = env.port.mine;
+    this.leased = (OWNER_LEASE_OF + env.worker) | env.port.frames.hostBits;
     this.epochSeen = env.host.epoch();
   }
 
@@ -185,7 +187,7 @@ class NeighborOfWorker implements Neighbor {
     this.bytes[i] = lengthBytes;
     this.flags[i] = flags;
     this.sinceMs[i] = this.clock[1]!;
-    this.own(frameId, OWNER_LEASE);
+    this.own(frameId, this.leased);
   }
 
   // hot: per burst
@@ -211,7 +213,7 @@ class NeighborOfWorker implements Neighbor {
         this.writeMac(f);
         if (emit(f, this.bytes[i]!, this.flags[i]!)) continue;
         // No room in the ring now: a later sweep tries again.
-        this.own(f, OWNER_LEASE);
+        this.own(f, this.leased);
         this.move(i, kept++);
       } else if (state === NB_FAILED || ((now - this.sinceMs[i]!) | 0) >= WAIT_MS) {
         this.dropFrame(f, DROP_NO_NEIGHBOUR);

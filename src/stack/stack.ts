@@ -28,7 +28,6 @@ import {
   F_TCP,
   F_TRAIN,
   F_UDP,
-  OWNER_WORKER,
   TRAIN_LINKS_MAX,
 } from '../rings/layout.ts';
 import type { RingConsumer } from '../rings/spsc.ts';
@@ -88,7 +87,7 @@ export function assembleStack(env: StackEnv): { stack: Stack; machine: Machine }
   const sockets = new SocketTable(ids, m.ready, tcpSockets);
   const pullAt = env.arena.take(config.burst * DESC_WORDS);
   const words = env.arena.i32;
-  const mine = OWNER_WORKER + env.worker;
+  const mine = port.mine;
   const coalesce = config.coalesce ? 1 : 0;
   /** Per frame pulled this breath: whether it arrived as the head of a train. */
   const arrivedTrain = new Uint8Array(frames.frames);
@@ -152,14 +151,18 @@ export function assembleStack(env: StackEnv): { stack: Stack; machine: Machine }
   }
 
   // hot: per burst
-  function pull(ring: RingConsumer): void {
+  /** `traced`: the ring outlives this worker and must know what it took. */
+  function pull(ring: RingConsumer, traced: boolean): void {
     let n = ring.ready();
     if (n > config.burst - pulled) n = config.burst - pulled;
     for (let i = 0; i < n; i++) {
       const s = ring.slot(i);
       const d = pullAt + pulled * DESC_WORDS;
       for (let k = 0; k < DESC_WORDS; k++) words[d + k] = ring.words[s + k];
-      if (!claim(d)) continue;
+      if (traced) ring.claiming(i);
+      const ours = claim(d);
+      if (traced) ring.claimed(i);
+      if (!ours) continue;
       if ((words[d + D_FLAGS_GSO] & CHECKED) !== CHECKED) vouched = false;
       pulled++;
     }
@@ -197,9 +200,9 @@ export function assembleStack(env: StackEnv): { stack: Stack; machine: Machine }
     vouched = true;
     for (let w = 0; w < port.redirectIn.length; w++) {
       const ring = port.redirectIn[w];
-      if (ring !== null) pull(ring);
+      if (ring !== null) pull(ring, true);
     }
-    pull(port.rx);
+    pull(port.rx, false);
     let n = pulled;
     if (n > 0) {
       counted[C_RX_BURSTS]++;

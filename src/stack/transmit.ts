@@ -23,7 +23,6 @@ import {
   F_TRAIN,
   F_TX,
   GENERATION_MASK,
-  OWNER_RING,
   TRAIN_LINKS_MAX,
 } from '../rings/layout.ts';
 import { ETHERTYPE_IPV4, LEN_ETHERNET, setEthernet } from '../wire/ethernet.ts';
@@ -211,7 +210,7 @@ export class Transmit implements Ipv4Out {
         env.port.freeTrain(words[at + D_FRAME]);
         continue;
       }
-      for (let f = words[at + D_FRAME]; f >= 0; f = frames.next[f]) frames.owner[f] = OWNER_RING;
+      for (let f = words[at + D_FRAME]; f >= 0; f = frames.next[f]) frames.owner[f] = env.port.inRings;
       tx.room(1);
       const s = tx.slot(0);
       for (let k = 0; k < DESC_WORDS; k++) tx.words[s + k] = words[at + k];

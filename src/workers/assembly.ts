@@ -72,7 +72,7 @@ export interface StackParts {
 /** A worker's stack. `broker` is the bell of the thread that has the port, null when it is this one. */
 export function assembleStack(thread: Thread, worker: number, broker: Doorbell | null): StackParts {
   const { plan, native } = thread;
-  const frames = new FrameTable(plan.port.table, plan.port.memory);
+  const frames = new FrameTable(plan.port.table, plan.port.memory, plan.port.host);
   const workerPort = new WorkerPort(plan.rings, plan.ringsPlan, worker, frames);
   const arena = new SharedArena(plan.arenas[worker]!);
   const bursts: Bursts =

@@ -47,7 +47,7 @@ import {
   F_IPCSUM_OK,
   F_TX,
   OWNER_BROKER,
-  OWNER_RING,
+  OWNER_RING_OF,
 } from '../rings/layout.ts';
 import type { BrokerPort } from '../rings/portRings.ts';
 import { RingConsumer } from '../rings/spsc.ts';
@@ -103,6 +103,7 @@ export function createDispatcher(env: DispatcherEnv): Dispatcher {
   const { view, offset, owner, next, generation, length } = frames;
   const v = counters.v;
   const workers = rings.length;
+  const inRings = OWNER_RING_OF | frames.hostBits;
   const overflowSlots = env.overflow + SYN_RESERVE;
   const desc = new Int32Array(burst * DESC_WORDS);
   const overflow = Array.from({ length: workers }, () => new Int32Array(overflowSlots * DESC_WORDS));
@@ -126,7 +127,7 @@ export function createDispatcher(env: DispatcherEnv): Dispatcher {
     ...env.host,
     takeFrame: () => {
       if (port.alloc(ids, 0, 1) !== 1) return -1;
-      owner[ids[0]!] = OWNER_BROKER;
+      owner[ids[0]!] = OWNER_BROKER | frames.hostBits;
       return ids[0]!;
     },
     send: (f: number, lengthBytes: number) => {
@@ -172,7 +173,7 @@ export function createDispatcher(env: DispatcherEnv): Dispatcher {
     const r = rings[w]!.rx;
     const links = desc[at + D_SEGS_VLAN]! & 0xffff;
     if (overflowCount[w] === 0 && r.room(1) === 1) {
-      setOwner(desc[at]!, links, OWNER_RING);
+      setOwner(desc[at]!, links, inRings + w);
       const s = r.slot(0);
       const words = r.words;
       for (let i = 0; i < DESC_WORDS; i++) words[s + i] = desc[at + i]!;
@@ -194,7 +195,7 @@ export function createDispatcher(env: DispatcherEnv): Dispatcher {
     const q = overflow[w]!;
     while (overflowCount[w]! > 0 && r.room(1) === 1) {
       const from = overflowHead[w]! * DESC_WORDS;
-      setOwner(q[from]!, q[from + D_SEGS_VLAN]! & 0xffff, OWNER_RING);
+      setOwner(q[from]!, q[from + D_SEGS_VLAN]! & 0xffff, inRings + w);
       const s = r.slot(0);
       for (let i = 0; i < DESC_WORDS; i++) r.words[s + i] = q[from + i]!;
       r.put(1);
@@ -297,7 +298,7 @@ export function createDispatcher(env: DispatcherEnv): Dispatcher {
     if (room < want && room < g.capacity >> 2) return;
     const n = port.alloc(ids, 0, room);
     for (let i = 0; i < n; i++) {
-      owner[ids[i]!] = OWNER_RING;
+      owner[ids[i]!] = inRings + b.worker;
       g.words[g.slot(i)] = ids[i]!;
     }
     if (n > 0) {

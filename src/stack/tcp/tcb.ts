@@ -5,6 +5,7 @@
  * The distance between columns is not the bare number of connections: with a power of two all columns of one connection
  * would fall into the same few cache sets. One extra 128-byte line a column spreads them.
  */
+import { H_CONNECTIONS, H_TCB, HEADER_BYTES } from '../../rings/layout.ts';
 import type { Arena } from '../env.ts';
 
 // flags
@@ -173,12 +174,24 @@ export class Tcb {
   readonly starveNext: Int32Array;
   readonly freeIds: Int32Array;
 
-  constructor(arena: Arena, connections: number) {
+  /** Takes its columns from the arena, empty, and notes in its header where they are. */
+  constructor(arena: Arena, connections: number);
+  /** Over columns that another thread made, to be read only: of a worker that is dead, or lives and changes them. */
+  constructor(memory: SharedArrayBuffer);
+  constructor(arena: Arena | SharedArrayBuffer, size = 0) {
+    const made = !(arena instanceof SharedArrayBuffer);
+    const memory = made ? arena.memory : arena;
+    const header = new Int32Array(memory, 0, HEADER_BYTES >> 2);
+    const connections = made ? size : header[H_CONNECTIONS]!;
     const stride = columnStride(connections);
-    const at = arena.take(TCB_COLUMNS * stride);
-    arena.i32.fill(0, at, at + TCB_COLUMNS * stride);
+    const at = made ? arena.take(TCB_COLUMNS * stride) : header[H_TCB]!;
+    if (made) {
+      arena.i32.fill(0, at, at + TCB_COLUMNS * stride);
+      header[H_CONNECTIONS] = connections;
+      header[H_TCB] = at;
+    }
     let i = 0;
-    const column = (): Int32Array => new Int32Array(arena.memory, (at + stride * i++) * 4, connections);
+    const column = (): Int32Array => new Int32Array(memory, (at + stride * i++) * 4, connections);
     this.connections = connections;
     this.state = column();
     this.flags = column();

@@ -67,10 +67,11 @@ export function createUnclaimed(m: Machine, seg: Segment, queues: AcceptQueues, 
     const ring = port.redirectOut[before];
     if (ring === null || ring === undefined) return -1;
     if (ring.room(1) < 1) return DROP_RING_FULL_DATA;
-    for (let f = words[d + D_FRAME]; f >= 0; f = frameNext[f]) frameOwner[f] = OWNER_RING;
     const s = ring.slot(0);
     for (let i = 0; i < DESC_WORDS; i++) ring.words[s + i] = words[d + i];
     ring.words[s + D_FLAGS_GSO] |= F_REDIRECTED;
+    ring.offer();
+    for (let f = words[d + D_FRAME]; f >= 0; f = frameNext[f]) frameOwner[f] = OWNER_RING;
     ring.put(1);
     counted[C_REDIRECTED]++;
     return REDIRECTED;

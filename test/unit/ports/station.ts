@@ -120,7 +120,7 @@ export class Station {
       let links = 0;
       let position = 0;
       for (let f = first; f >= 0; f = t.next[f]!) {
-        if (t.owner[f] !== OWNER_BROKER) intact = false;
+        if (t.owner[f] !== (OWNER_BROKER | t.hostBits)) intact = false;
         const start = links === 0 ? (data >>> 16) + HEADERS : t.headroom + HEADERS;
         const bytes = links === 0 ? (data & 0xffff) - HEADERS : t.length[f]!;
         for (let k = 0; k < bytes; k++) if (t.u8[t.offset[f]! + start + k] !== Station.byte(sequence, position + k)) intact = false;

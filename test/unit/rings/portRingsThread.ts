@@ -14,6 +14,7 @@ import {
   OWNER_FREE,
   OWNER_LEASE,
   OWNER_RING,
+  OWNER_RING_OF,
   OWNER_WORKER,
 } from '../../../src/rings/layout.ts';
 import { BrokerPort, type PortRingsPlan, WorkerPort } from '../../../src/rings/portRings.ts';
@@ -78,7 +79,7 @@ function get(ring: RingConsumer, owner: number): number {
   const s = ring.slot(0);
   const f = ring.words[s + D_FRAME]!;
   expect(frameValid(frames, f, ring.words[s + D_REGION_GEN]!), `frame ${f}: stale generation`);
-  expect(frames.owner[f] === OWNER_RING, `frame ${f}: on a ring but owned by ${frames.owner[f]}`);
+  expect(frames.owner[f] === OWNER_RING || frames.owner[f]! >= OWNER_RING_OF, `frame ${f}: on a ring but owned by ${frames.owner[f]}`);
   expect(stamped(f, ring.words[s + D_HASH]!), `frame ${f}: somebody wrote into it on its way`);
   frames.owner[f] = owner;
   ring.take(1);

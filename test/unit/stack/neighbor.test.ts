@@ -4,7 +4,7 @@ import * as assert from 'uvu/assert';
 import { C_DROP } from '../../../src/rings/counters.ts';
 import { DROP_CLOSING, DROP_NO_NEIGHBOUR } from '../../../src/rings/drops.ts';
 import { MSG_CONFIRM, MSG_RESOLVE, NB_EMPTY, NB_FAILED, NB_INCOMPLETE, NB_REACHABLE, NB_STALE } from '../../../src/rings/hostState.ts';
-import { OWNER_LEASE, OWNER_WORKER } from '../../../src/rings/layout.ts';
+import { OWNER_LEASE_OF, OWNER_WORKER } from '../../../src/rings/layout.ts';
 import { CONTROL_SLOTS } from '../../../src/rings/portRings.ts';
 import { createNeighbor, type Neighbor, WAIT_MS, WAITING_MAX, WAITING_PER_HOP } from '../../../src/stack/neighbor.ts';
 import { formatMac } from '../../../src/wire/ethernet.ts';
@@ -136,7 +136,7 @@ test('waiting frames are leased, and go in order with the MAC written when the a
   const b = new Bench();
   b.neighbor.resolve(PEER);
   const frames = [b.park(PEER, 60, 1), b.park(PEER, 61, 2), b.park(PEER, 62, 3)];
-  for (const f of frames) assert.is(b.frames.owner[f], OWNER_LEASE);
+  for (const f of frames) assert.is(b.frames.owner[f], OWNER_LEASE_OF);
   assert.is(b.neighbor.waiting(), 3);
   b.pass(10);
   assert.equal(b.emitted, []);
@@ -222,7 +222,7 @@ test('a train waits and goes home as a whole', () => {
   b.frames.next[f] = g;
   b.frames.next[g] = -1;
   b.neighbor.wait(PEER, f, 3000, 0);
-  assert.equal([b.frames.owner[f], b.frames.owner[g]], [OWNER_LEASE, OWNER_LEASE]);
+  assert.equal([b.frames.owner[f], b.frames.owner[g]], [OWNER_LEASE_OF, OWNER_LEASE_OF]);
   b.neighbor.clear();
   assert.equal(b.home(), [f, g]);
   assert.equal([b.neighbor.waiting(), b.counters.v[C_DROP + DROP_CLOSING]], [0, 1]);

@@ -25,6 +25,7 @@ import {
   OWNER_BROKER,
   OWNER_FREE,
   OWNER_RING,
+  OWNER_RING_OF,
 } from '../../../src/rings/layout.ts';
 import { BrokerPort, createPortRings, planPortRings, WorkerPort } from '../../../src/rings/portRings.ts';
 import { STEER_RETA, Steering } from '../../../src/rings/steering.ts';
@@ -317,7 +318,7 @@ export class Trace {
       const f = tx.words[at + D_FRAME]!;
       this.out.push(this.parse(at));
       for (let g = f; g >= 0; ) {
-        assert.is(this.frames.owner[g], OWNER_RING, 'a frame in the tx ring belongs to the ring');
+        assert.is(this.frames.owner[g], OWNER_RING_OF, 'a frame in the tx ring belongs to the worker’s rings');
         const next = this.frames.next[g]!;
         this.granted--;
         this.home(g);

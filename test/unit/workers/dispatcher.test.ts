@@ -16,7 +16,17 @@ import {
 } from '../../../src/rings/counters.ts';
 import { DROP_BAD_DESCRIPTOR, DROP_CLOSING, DROP_RING_FULL_DATA, DROP_RING_FULL_SYN } from '../../../src/rings/drops.ts';
 import { FrameTable } from '../../../src/rings/frameTable.ts';
-import { D_DATA, D_FRAME, D_REGION_GEN, D_SEGS_VLAN, D_TOTAL, DESC_WORDS, OWNER_RING } from '../../../src/rings/layout.ts';
+import {
+  D_DATA,
+  D_FRAME,
+  D_REGION_GEN,
+  D_SEGS_VLAN,
+  D_TOTAL,
+  DESC_WORDS,
+  OWNER_HOST_SHIFT,
+  OWNER_RING,
+  OWNER_RING_OF,
+} from '../../../src/rings/layout.ts';
 import { BrokerPort, createPortRings, planPortRings, WorkerPort } from '../../../src/rings/portRings.ts';
 import { STEER_RETA, STEER_TCP, Steering } from '../../../src/rings/steering.ts';
 import { createDispatcher } from '../../../src/workers/dispatcher.ts';
@@ -97,7 +107,7 @@ function rig(ringSlots = 1024) {
     for (let n = rx.ready(); n > 0; n = rx.ready()) {
       const s = rx.slot(0);
       const f = rx.words[s + D_FRAME]!;
-      assert.is(frames.owner[f], OWNER_RING, 'owner of a frame in a ring');
+      assert.is(frames.owner[f], (OWNER_RING_OF + w) | (attachment.host! << OWNER_HOST_SHIFT), 'owner of a frame in a ring');
       found.push(frames.view.getInt32(frames.offset[f]! + (rx.words[s + D_DATA]! >>> 16) + SEQUENCE));
       workers[w]!.freeTrain(f);
       rx.take(1);
