@@ -161,9 +161,9 @@ export const MUTATIONS = [
   // ---- frames go home ----
   {
     name: 'recycle: a frame is not taken home',
-    file: `${IN}workers/dispatcher.js`,
-    find: 'if (f >= 0 && f < frames.frames)\n                port.free(f);',
-    replace: 'if (f >= 0 && f < frames.frames) { if (v[C_RX_PACKETS] !== 7) port.free(f); }',
+    file: `${IN}workers/frameReturn.js`,
+    find: 'if (f >= 0 && f < frames)\n                this.free(f);',
+    replace: 'if (f >= 0 && f < frames) { if (v[0] !== 7) this.free(f); }',
     tests: ['unit/workers', 'sim/transfer', 'cli/crossing'],
   },
   {

@@ -24,15 +24,7 @@ import {
   C_TX_PACKETS,
   type Counters,
 } from '../rings/counters.ts';
-import {
-  DROP_BAD_DESCRIPTOR,
-  DROP_CLOSING,
-  DROP_REASONS,
-  DROP_RING_FULL_DATA,
-  DROP_RING_FULL_SYN,
-  DROP_SWITCH,
-  DROP_TX_DEVICE,
-} from '../rings/drops.ts';
+import { DROP_CLOSING, DROP_REASONS, DROP_RING_FULL_DATA, DROP_RING_FULL_SYN, DROP_SWITCH, DROP_TX_DEVICE } from '../rings/drops.ts';
 import {
   D_DATA,
   D_FLAGS_GSO,
@@ -54,7 +46,9 @@ import { RingConsumer } from '../rings/spsc.ts';
 import type { Steering } from '../rings/steering.ts';
 import { createHost, type Host, type HostOptions } from '../stack/host.ts';
 import { Classified, classify, KIND_ARP, KIND_DROP } from '../wire/flow.ts';
+import { FrameReturn } from './frameReturn.ts';
 import { Sender } from './sender.ts';
+import type { TransmitterLink } from './transmitterLink.ts';
 
 export interface DispatcherEnv {
   port: Port;
@@ -72,6 +66,8 @@ export interface DispatcherEnv {
   burst: number;
   /** Descriptors a worker's overflow queue holds. */
   overflow: number;
+  /** Whoever sends for this broker on a thread of its own; without one it sends itself. */
+  transmitter?: TransmitterLink | null;
 }
 
 export interface Dispatcher {
@@ -85,7 +81,7 @@ export interface Dispatcher {
   nextDeadlineMs(): number;
   /** A dead or stopped worker's rings: every frame in them comes home. The worker must not touch them any more. */
   reclaim(worker: number): void;
-  /** Frames in rings and overflow queues between port and workers. */
+  /** Frames in rings and overflow queues between port and workers, or the transmitter, but for that one's credit. */
   inFlight(): number;
   readonly host: Host;
 }
@@ -99,6 +95,8 @@ const GRANT_MAX = 64;
 
 export function createDispatcher(env: DispatcherEnv): Dispatcher {
   const { port, rings, bells, steering, counters, clock, burst } = env;
+  const link = env.transmitter ?? null;
+  const home = new FrameReturn(port, counters);
   const { frames } = port;
   const { view, offset, owner, next, generation, length } = frames;
   const v = counters.v;
@@ -142,8 +140,13 @@ export function createDispatcher(env: DispatcherEnv): Dispatcher {
       d[D_FLAGS_GSO] = F_TX | F_CSUM_OK | F_IPCSUM_OK;
       d[D_SEGS_VLAN] = 1;
       d[D_HASH] = 0;
+      if (link !== null) {
+        // Without room the host's own retries serve.
+        if (!link.send(d, f)) home.free(f);
+        return;
+      }
       if (port.txBurst(d, 0, 1) !== 1) {
-        port.free(f);
+        home.free(f);
         return;
       }
       v[C_TX_PACKETS]!++;
@@ -156,15 +159,6 @@ export function createDispatcher(env: DispatcherEnv): Dispatcher {
   function setOwner(f: number, links: number, who: number): void {
     owner[f] = who;
     for (let g = next[f]!, left = links - 1; left > 0 && g >= 0; left--, g = next[g]!) owner[g] = who;
-  }
-
-  // hot: per packet
-  function freeTrain(f: number): void {
-    for (let g = f; g >= 0; ) {
-      const n = next[g]!;
-      port.free(g);
-      g = n;
-    }
   }
 
   // hot: per packet
@@ -219,24 +213,24 @@ export function createDispatcher(env: DispatcherEnv): Dispatcher {
         v[C_RX_DELIVERED]!++;
         v[C_HOST_DELIVERED]!++;
       } else v[C_DROP + reason]!++;
-      freeTrain(f);
+      home.freeTrain(f);
       return;
     }
     if (seen.kind === KIND_DROP) {
       v[C_DROP + seen.reason]!++;
-      freeTrain(f);
+      home.freeTrain(f);
       return;
     }
     desc[at + D_HASH] = seen.hash;
     const w = steering.owner(seen.steer, seen.hash, seen.localPort);
     if (stopped[w] !== 0) {
       v[C_DROP + DROP_CLOSING]!++;
-      freeTrain(f);
+      home.freeTrain(f);
     } else if (place(w, at, seen.isSyn)) {
       v[C_RX_DELIVERED]!++;
     } else {
       v[C_DROP + (seen.isSyn ? DROP_RING_FULL_SYN : DROP_RING_FULL_DATA)]!++;
-      freeTrain(f);
+      home.freeTrain(f);
     }
   }
 
@@ -262,23 +256,6 @@ export function createDispatcher(env: DispatcherEnv): Dispatcher {
     host.tick(clock[1]!);
     port.tick(clock[0]!);
     return n + messages;
-  }
-
-  // hot: per burst
-  function takeHome(b: BrokerPort): number {
-    const r = b.recycle;
-    let n = r.ready();
-    if (n > 256) n = 256;
-    for (let i = 0; i < n; i++) {
-      const f = r.words[r.slot(i)]!;
-      if (f >= 0 && f < frames.frames) port.free(f);
-      else v[C_DROP + DROP_BAD_DESCRIPTOR]!++;
-    }
-    if (n > 0) {
-      r.take(n);
-      v[C_RING_SLOTS]! += n;
-    }
-    return n;
   }
 
   // hot: per burst
@@ -316,8 +293,8 @@ export function createDispatcher(env: DispatcherEnv): Dispatcher {
     for (let k = 0; k < workers; k++) {
       const w = firstWorker + k >= workers ? firstWorker + k - workers : firstWorker + k;
       const b = rings[w]!;
-      moved += sender.transmit(w, b.tx);
-      moved += takeHome(b);
+      if (link === null) moved += sender.transmit(w, b.tx);
+      moved += home.takeFrom(b.recycle);
       if (stopped[w] === 0) grant(b);
       if (b.flush()) {
         const bell = bells[w];
@@ -326,6 +303,7 @@ export function createDispatcher(env: DispatcherEnv): Dispatcher {
       publishes += b.publishes();
       if (b.rx.highWater > high) high = b.rx.highWater;
     }
+    if (link !== null) moved += link.serve(home, reserve);
     // A neighbour that resolved, or failed, is news to every worker: some may sleep with packets that wait for it.
     const epoch = host.epoch();
     if (epoch !== hostEpoch) {
@@ -336,6 +314,7 @@ export function createDispatcher(env: DispatcherEnv): Dispatcher {
       }
     }
     v[C_RING_HIGH_WATER] = high;
+    if (link !== null) publishes += link.publishes();
     v[C_PUBLISHES] = publishes;
     port.flush();
     const drops = port.drops;
@@ -355,10 +334,10 @@ export function createDispatcher(env: DispatcherEnv): Dispatcher {
       if (b.recycle.readyNow() > 0 || b.control.readyNow() > 0) return true;
       // What the port, or a full ring, does not take now is no reason to run: others need the CPU to make room. The port's
       // or the worker's bell says when there is some; for a device that has none, nextDeadlineMs.
-      if (refused[w] === 0 && b.tx.readyNow() > 0) return true;
+      if (link === null && refused[w] === 0 && b.tx.readyNow() > 0) return true;
       if (overflowCount[w]! > 0 && b.rx.room(1) === 1) return true;
     }
-    return port.pending();
+    return (link?.pending() ?? false) || port.pending();
   }
 
   function nextDeadlineMs(): number {
@@ -375,16 +354,17 @@ export function createDispatcher(env: DispatcherEnv): Dispatcher {
   function reclaim(w: number): void {
     stopped[w] = 1;
     const b = rings[w]!;
-    while (b.tx.readyNow() > 0)
+    // A transmitter has emptied its tx ring before.
+    while (link === null && b.tx.readyNow() > 0)
       if (sender.transmit(w, b.tx) === 0) {
         // The device takes nothing: what the dead wanted to send is dropped.
-        freeTrain(b.tx.words[b.tx.slot(0) + D_FRAME]!);
-        v[C_DROP + DROP_CLOSING]!++;
+        home.freeTrain(b.tx.words[b.tx.slot(0) + D_FRAME]!);
+        v[C_DROP + DROP_TX_DEVICE]!++;
         b.tx.take(1);
       }
-    while (takeHome(b) > 0);
+    while (home.takeFrom(b.recycle) > 0);
     while (overflowCount[w]! > 0) {
-      freeTrain(overflow[w]![overflowHead[w]! * DESC_WORDS]!);
+      home.freeTrain(overflow[w]![overflowHead[w]! * DESC_WORDS]!);
       overflowHead[w] = (overflowHead[w]! + 1) % overflowSlots;
       overflowCount[w]!--;
       v[C_RX_DELIVERED]!--;
@@ -394,23 +374,18 @@ export function createDispatcher(env: DispatcherEnv): Dispatcher {
     b.flush();
     const rx = new RingConsumer(b.rx.words, b.rx.base);
     for (let n = rx.readyNow(); n > 0; n--) {
-      freeTrain(rx.words[rx.slot(0) + D_FRAME]!);
+      home.freeTrain(rx.words[rx.slot(0) + D_FRAME]!);
       rx.take(1);
       v[C_RX_DELIVERED]!--;
       v[C_DROP + DROP_CLOSING]!++;
     }
     rx.flush();
-    const credit = new RingConsumer(b.grant.words, b.grant.base);
-    for (let n = credit.readyNow(); n > 0; n--) {
-      port.free(credit.words[credit.slot(0)]!);
-      credit.take(1);
-    }
-    credit.flush();
+    home.drain(b.grant);
     port.flush();
   }
 
   function inFlight(): number {
-    let n = 0;
+    let n = link === null ? 0 : link.inFlight();
     for (let w = 0; w < workers; w++) n += rings[w]!.rx.used() + rings[w]!.tx.readyNow() + rings[w]!.recycle.readyNow() + overflowCount[w]!;
     return n;
   }

@@ -1,0 +1,63 @@
+/** How frames come back to a broker's free list: one by one, as trains, or by rings of ids. */
+import type { Port } from '../ports/port.ts';
+import { C_DROP, C_RING_SLOTS, type Counters } from '../rings/counters.ts';
+import { DROP_BAD_DESCRIPTOR } from '../rings/drops.ts';
+import { RingConsumer, type RingProducer } from '../rings/spsc.ts';
+
+/** Ids taken from a ring at a time. */
+const IDS_MAX = 256;
+
+export class FrameReturn {
+  private readonly port: Port;
+  private readonly v: Float64Array;
+
+  constructor(port: Port, counters: Counters) {
+    this.port = port;
+    this.v = counters.v;
+  }
+
+  // hot: per packet
+  free(f: number): void {
+    this.port.free(f);
+  }
+
+  // hot: per packet
+  freeTrain(f: number): void {
+    const next = this.port.frames.next;
+    for (let g = f; g >= 0; ) {
+      const n = next[g]!;
+      this.free(g);
+      g = n;
+    }
+  }
+
+  // hot: per burst
+  /** A piece of what stands in `ring`. Returns how many ids that were. */
+  takeFrom(ring: RingConsumer): number {
+    const v = this.v;
+    const frames = this.port.frames.frames;
+    let n = ring.ready();
+    if (n > IDS_MAX) n = IDS_MAX;
+    for (let i = 0; i < n; i++) {
+      const f = ring.words[ring.slot(i)]!;
+      if (f >= 0 && f < frames) this.free(f);
+      else v[C_DROP + DROP_BAD_DESCRIPTOR]!++;
+    }
+    if (n > 0) {
+      ring.take(n);
+      v[C_RING_SLOTS]! += n;
+    }
+    return n;
+  }
+
+  /** Takes back the frames, one a slot, in a ring that nobody reads any more: this side is its consumer from now on. */
+  drain(ring: RingProducer): void {
+    ring.flush();
+    const left = new RingConsumer(ring.words, ring.base);
+    for (let n = left.readyNow(); n > 0; n--) {
+      this.free(left.words[left.slot(0)]!);
+      left.take(1);
+    }
+    left.flush();
+  }
+}
