@@ -2,7 +2,20 @@
  * mTCP's socket calls. They check what the caller could have got wrong, then ask the stack. A result is never negative
  * unless it is a negated errno; nothing throws except bad address text, and nothing is allocated.
  */
-import { EBADF, EINVAL, ENOTCONN, EOPNOTSUPP, MSG_PEEK, SHUT_RD, SHUT_RDWR, SOCK_STREAM } from '../stack/sockets.ts';
+import {
+  EBADF,
+  EINVAL,
+  EMFILE,
+  ENOTCONN,
+  EOPNOTSUPP,
+  MSG_PEEK,
+  SHUT_RD,
+  SHUT_RDWR,
+  SO_TYPE,
+  SOCK_STREAM,
+  SOL_SOCKET,
+} from '../stack/sockets.ts';
+import type { DatagramSource } from '../stack/sockets.ts';
 import { addressOf, formatAddress, isPort } from './address.ts';
 import type { SocketAddress } from './address.ts';
 import { EPOLL_BASE, isSocket } from './epoll.ts';
@@ -12,6 +25,8 @@ import type { Mctx } from './mctx.ts';
 export const AF_INET = 2;
 export const IPPROTO_TCP = 6;
 export { MSG_PEEK, SO_ERROR, SOCK_STREAM, SOL_SOCKET, TCP_NODELAY } from '../stack/sockets.ts';
+/** No call here waits: accepted by `recv`, and nothing follows from it. */
+export const MSG_DONTWAIT = 0x40;
 export const FIONREAD = 0x541b;
 export const FIONBIO = 0x5421;
 
@@ -19,7 +34,7 @@ export const FIONBIO = 0x5421;
 const bad = (s: number): boolean => (s | 0) !== s || s < 0 || s >= EPOLL_BASE;
 
 /** Whether offset and length lie within the buffer and it is one. */
-function badRange(buffer: Uint8Array, offset: number, length: number): boolean {
+export function badRange(buffer: Uint8Array, offset: number, length: number): boolean {
   return (
     !(buffer instanceof Uint8Array) ||
     (offset | 0) !== offset ||
@@ -72,9 +87,18 @@ export function listen(mctx: Mctx, s: number, backlog = 4096): number {
 }
 
 // hot: per burst
-/** A connection that waits on listener `s`: its socket, or -EAGAIN, -EBADF, -EINVAL (not listening). */
-export function accept(mctx: Mctx, s: number): number {
-  return bad(s) ? -EBADF : mctx.sockets.accept(s);
+/**
+ * A connection that waits on listener `s`: its socket, or -EAGAIN, -EBADF, -EINVAL (not listening). `peer`, made once by the
+ * program, learns who it is: the address as int32 (`formatAddress` makes it text), and the port.
+ */
+export function accept(mctx: Mctx, s: number, peer?: DatagramSource): number {
+  if (bad(s)) return -EBADF;
+  const c = mctx.sockets.accept(s);
+  if (c >= 0 && peer !== undefined) {
+    peer.address = mctx.sockets.remoteAddress(c);
+    peer.port = mctx.sockets.remotePort(c);
+  }
+  return c;
 }
 
 /**
@@ -105,11 +129,11 @@ export function read(mctx: Mctx, s: number, buffer: Uint8Array, offset = 0, leng
 }
 
 // hot: per burst
-/** `read` with flags: 0, or MSG_PEEK, which leaves the bytes queued. Other flags: -EOPNOTSUPP. */
+/** `read` with flags: MSG_PEEK leaves the bytes queued, MSG_DONTWAIT changes nothing. Other flags: -EOPNOTSUPP. */
 export function recv(mctx: Mctx, s: number, buffer: Uint8Array, flags = 0, offset = 0, length = buffer.length - offset): number {
   if (bad(s)) return -EBADF;
   if (badRange(buffer, offset, length)) return -EINVAL;
-  if ((flags & ~MSG_PEEK) !== 0) return -EOPNOTSUPP;
+  if ((flags & ~(MSG_PEEK | MSG_DONTWAIT)) !== 0) return -EOPNOTSUPP;
   if (mctx.outside) mctx.wake();
   return mctx.sockets.read(s, buffer, offset, length, (flags & MSG_PEEK) !== 0);
 }
@@ -135,6 +159,19 @@ export function close(mctx: Mctx, s: number): number {
   if (s >= EPOLL_BASE) return mctx.epolls.close(s);
   if (mctx.outside) mctx.wake();
   return bad(s) ? -EBADF : mctx.sockets.close(s);
+}
+
+/**
+ * New pipe: `ids[0]` to read from, `ids[1]` to write to, both for read, write, readv, writev, epoll and close. It holds
+ * `pipe-bytes` (10,240 as mTCP's); semantics are Linux's (stack/pipe.ts). 0, -EMFILE (`pipes` a worker), -EINVAL.
+ */
+export function pipe(mctx: Mctx, ids: Int32Array | number[]): number {
+  if (!(Array.isArray(ids) || ids instanceof Int32Array) || (ids instanceof Int32Array && ids.length < 2)) return -EINVAL;
+  const s = mctx.sockets.openPipe();
+  if (s < 0) return -EMFILE;
+  ids[0] = s;
+  ids[1] = s + 1;
+  return 0;
 }
 
 /** Closes a connection by RST, queued data is lost. 0 or -EBADF. */
@@ -166,17 +203,21 @@ export function setsockopt(mctx: Mctx, s: number, level: number, option: number,
   return Number.isInteger(value) ? mctx.sockets.setOption(s, level, option, value) : -EINVAL;
 }
 
-/** Fills `into` with the socket's own address ('0.0.0.0' when bound to any) and port. 0 or -EBADF. */
+/** Fills `into` with the socket's own address ('0.0.0.0' when bound to any) and port. 0, -EBADF, -ENOTSOCK. */
 export function getsockname(mctx: Mctx, s: number, into: SocketAddress): number {
   if (!isSocket(mctx.sockets, s)) return -EBADF;
+  const type = mctx.sockets.getOption(s, SOL_SOCKET, SO_TYPE);
+  if (type < 0) return type;
   into.address = formatAddress(mctx.sockets.localAddress(s));
   into.port = mctx.sockets.localPort(s);
   return 0;
 }
 
-/** Fills `into` with the peer's address and port. 0, -EBADF, -ENOTCONN. */
+/** Fills `into` with the peer's address and port. 0, -EBADF, -ENOTCONN, -ENOTSOCK. */
 export function getpeername(mctx: Mctx, s: number, into: SocketAddress): number {
   if (!isSocket(mctx.sockets, s)) return -EBADF;
+  const type = mctx.sockets.getOption(s, SOL_SOCKET, SO_TYPE);
+  if (type < 0) return type;
   const port = mctx.sockets.remotePort(s);
   if (port === 0) return -ENOTCONN;
   into.address = formatAddress(mctx.sockets.remoteAddress(s));

@@ -21,6 +21,7 @@ const ERRNO: readonly (readonly [number, string, string])[] = [
   [sockets.EINVAL, 'EINVAL', 'invalid argument'],
   [sockets.EMFILE, 'EMFILE', 'no socket left, raise maxConnections'],
   [sockets.EPIPE, 'EPIPE', 'the sending side is closed'],
+  [sockets.ENOTSOCK, 'ENOTSOCK', 'a pipe is no socket'],
   [sockets.ENOPROTOOPT, 'ENOPROTOOPT', 'unknown socket option'],
   [EPROTONOSUPPORT, 'EPROTONOSUPPORT', 'unknown protocol'],
   [ESOCKTNOSUPPORT, 'ESOCKTNOSUPPORT', 'unknown socket type'],

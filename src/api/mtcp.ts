@@ -24,7 +24,9 @@ export {
   getsockopt,
   IPPROTO_TCP,
   listen,
+  MSG_DONTWAIT,
   MSG_PEEK,
+  pipe,
   read,
   recv,
   setsockNonblock,
@@ -45,6 +47,8 @@ export { epollCreate, epollCtl, epollWait, nowMs, nowUs, run, stop } from './loo
 export type { EventHandler } from './loop.ts';
 export { coreAffinitize, createContext, destroyContext } from './mctx.ts';
 export type { Mctx } from './mctx.ts';
+export { IOV_MAX, readv, writev } from './vectors.ts';
+export type { IoVector } from './vectors.ts';
 export {
   C_APP_BYTES_VERIFIED,
   C_APP_CONNECTIONS,
@@ -73,6 +77,7 @@ export {
   ENOMEM,
   ENOPROTOOPT,
   ENOTCONN,
+  ENOTSOCK,
   EOPNOTSUPP,
   EPERM,
   EPIPE,

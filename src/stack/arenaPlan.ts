@@ -4,6 +4,7 @@ import type { StackConfig } from './env.ts';
 import { DESC_WORDS } from '../rings/layout.ts';
 import { flowSlots } from './flowTable.ts';
 import { MOVES_WORDS } from './moves.ts';
+import { pipeWords } from './pipe.ts';
 import { readyWords } from './readyList.ts';
 import { socketIds } from './socketIds.ts';
 import { PORT_TABLE_WORDS } from './tcp/machine.ts';
@@ -29,6 +30,7 @@ export function arenaBytes(config: StackConfig): number {
     PORT_TABLE_WORDS +
     MOVES_WORDS +
     USER_COPY_WORDS +
+    pipeWords(config) +
     pullWords(config) +
     transmitWords(config);
   return (words + (BLOCKS + 1) * 32) * 4;

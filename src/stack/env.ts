@@ -48,6 +48,9 @@ export interface StackConfig {
   /** Coalesce received segments (GRO). */
   coalesce: boolean;
   windowScale: number;
+  /** Pipes a worker may have at a time, and the bytes each holds. */
+  pipes: number;
+  pipeBytes: number;
   timestamps: boolean;
 }
 

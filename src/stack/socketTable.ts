@@ -4,6 +4,7 @@
  */
 import { EBADF } from './sockets.ts';
 import type { DatagramSource, ReadyList, SocketKind, Sockets } from './sockets.ts';
+import type { Pipes } from './pipe.ts';
 import type { SocketIds } from './socketIds.ts';
 import { CLOSED } from './tcp/states.ts';
 import type { TcpSockets } from './tcp/calls.ts';
@@ -86,22 +87,33 @@ export class SocketTable implements Sockets {
   readonly ready: ReadyList;
   private readonly tcp: TcpSockets;
   private readonly tcpEnd: number;
+  private readonly pipes: Pipes;
+  private readonly pipeFirst: number;
+  private readonly end: number;
   private readonly none = new NoSocket();
 
-  constructor(ids: SocketIds, ready: ReadyList, tcp: TcpSockets) {
+  constructor(ids: SocketIds, ready: ReadyList, tcp: TcpSockets, pipes: Pipes) {
     this.ready = ready;
     this.tcp = tcp;
     this.tcpEnd = ids.tcpEnd;
+    this.pipes = pipes;
+    this.pipeFirst = ids.pipeFirst;
+    this.end = ids.total;
   }
 
   // hot: per packet
   private of(s: number): SocketKind {
     if (s < this.tcpEnd) return this.tcp;
+    if (s >= this.pipeFirst && s < this.end) return this.pipes;
     return this.none;
   }
 
   open(): number {
     return this.tcp.open();
+  }
+
+  openPipe(): number {
+    return this.pipes.open();
   }
 
   inUse(): number {

@@ -25,6 +25,7 @@ export const EACCES = 13;
 export const EINVAL = 22;
 export const EMFILE = 24;
 export const EPIPE = 32;
+export const ENOTSOCK = 88;
 export const EDESTADDRREQ = 89;
 export const EMSGSIZE = 90;
 export const ENOPROTOOPT = 92;
@@ -157,6 +158,8 @@ export interface SocketKind extends SocketCalls {
 export interface Sockets extends SocketCalls {
   /** New unbound TCP socket, or -EMFILE. */
   open(): number;
+  /** New pipe: the id of its end to read from, the next one is the end to write to; or -EMFILE. */
+  openPipe(): number;
   /** Connections not yet CLOSED, TIME_WAIT included, and listeners. */
   inUse(): number;
   readonly ready: ReadyList;

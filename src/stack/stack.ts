@@ -36,6 +36,7 @@ import { createIcmp } from './icmp.ts';
 import { createNeighbor } from './neighbor.ts';
 import { socketIds } from './socketIds.ts';
 import type { Stack } from './sockets.ts';
+import { Pipes } from './pipe.ts';
 import { SocketTable } from './socketTable.ts';
 import { createAcceptQueues } from './tcp/accept.ts';
 import { TcpSockets } from './tcp/calls.ts';
@@ -84,7 +85,9 @@ export function assembleStack(env: StackEnv): { stack: Stack; machine: Machine }
   const ids = socketIds(config);
   const tcpSockets = new TcpSockets(m, { handshake, queues, reset, receive, send, output });
   m.ready.add(tcpSockets, ids.tcpEnd);
-  const sockets = new SocketTable(ids, m.ready, tcpSockets);
+  const pipes = new Pipes(env, user, m.ready, ids.pipeFirst);
+  m.ready.add(pipes, ids.total);
+  const sockets = new SocketTable(ids, m.ready, tcpSockets, pipes);
   const pullAt = env.arena.take(config.burst * DESC_WORDS);
   const words = env.arena.i32;
   const mine = port.mine;

@@ -5,50 +5,15 @@
  */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { WorkerContext } from '../../src/api/context.ts';
 import { injectContext } from '../../src/api/context.ts';
 import * as m from '../../src/api/mtcp.ts';
-import type { HostView } from '../../src/rings/hostState.ts';
 import type { Impairment } from '../../src/ports/impairment.ts';
 import { outcomeOf, runProgram } from '../unit/examples/program.ts';
-import type { SimHost } from './simulation.ts';
+import { contextOf } from './contexts.ts';
 import { Simulation } from './simulation.ts';
 
 const SEED = Number(process.env.SEED ?? Date.now() & 0xffff);
 console.log(`SEED=${SEED}`);
-
-/** One worker of a simulated host, as its thread would inject it. */
-function contextOf(sim: Simulation, host: SimHost): WorkerContext & { ended: boolean } {
-  const worker = host.workers[0]!;
-  const clock = new Int32Array([sim.us | 0, Math.floor(sim.us / 1000) | 0]);
-  const context = {
-    worker: 0,
-    workers: 1,
-    cpu: -1,
-    sockets: worker.sockets,
-    host: { address: () => host.address } as HostView,
-    counters: worker.counters,
-    clock,
-    ended: false,
-    setHandler: (handler: (() => boolean | void) | null) => {
-      host.app = handler === null ? () => false : () => handler() === true;
-    },
-    turn: (waitMs: number) => {
-      const moved = sim.step();
-      if (!moved && waitMs > 0) sim.run(1);
-      clock[0] = sim.us | 0;
-      clock[1] = Math.floor(sim.us / 1000) | 0;
-      return moved ? 1 : 0;
-    },
-    interrupted: () => context.ended,
-    stop: () => {
-      context.ended = true;
-      worker.stack.drain();
-    },
-    listening: () => {},
-  };
-  return context;
-}
 
 async function runPair(impair: Impairment | undefined, server: [string, ...string[]], client: [string, ...string[]]) {
   const sim = new Simulation({ seed: SEED, impair, breathUs: 20 });

@@ -70,6 +70,8 @@ export const SIM_STACK: StackConfig = {
   synRetries: 8,
   retries: 15,
   finWait2Ms: 60000,
+  pipes: 4,
+  pipeBytes: 10240,
   nagle: true,
   trainLinksMax: 44,
   coalesce: true,

@@ -95,6 +95,11 @@ class CrossCheck {
         `${c.tcpRcvbuf} is more than window scale ${c.tcpWindowScale} can say (${windowMax}); say tcp.window-scale ${scale}`,
       );
     }
+    if (c.pipes * c.pipeBytes > 0x10000000)
+      this.refuse(
+        'pipes',
+        `${c.pipes} of ${c.pipeBytes} bytes are more than 256 MiB a worker; at most ${Math.floor(0x10000000 / c.pipeBytes)}`,
+      );
     const bytes = c.chunks * c.chunkBytes;
     if (bytes > 0x40000000)
       this.refuse('chunks', `${c.chunks} of ${c.chunkBytes} bytes are more than 1 GiB a worker; at most ${0x40000000 / c.chunkBytes}`);

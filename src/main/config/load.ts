@@ -144,5 +144,7 @@ export function stackConfigOf(c: Config): StackConfig {
     coalesce: c.offloadGro !== 'off',
     windowScale: c.tcpWindowScale,
     timestamps: c.tcpTimestamps,
+    pipes: c.pipes,
+    pipeBytes: c.pipeBytes,
   };
 }

@@ -18,6 +18,8 @@ import {
   EPOLLOUT,
   MSG_PEEK,
   SO_ERROR,
+  SO_TYPE,
+  SOCK_STREAM,
   SOL_SOCKET,
   SOL_TCP,
   TCP_NODELAY,
@@ -187,6 +189,10 @@ export class FakeSockets implements Sockets {
     return this.all.length - 1;
   }
 
+  openPipe(): number {
+    return -EMFILE;
+  }
+
   bind(s: number, ip: number, port: number): number {
     const f = this.live(s);
     if (f === undefined) return -EBADF;
@@ -307,6 +313,7 @@ export class FakeSockets implements Sockets {
 
   getOption(s: number, level: number, option: number): number {
     if (level === SOL_SOCKET && option === SO_ERROR) return this.takeError(s);
+    if (level === SOL_SOCKET && option === SO_TYPE) return SOCK_STREAM;
     if (level !== SOL_TCP || option !== TCP_NODELAY) return -ENOPROTOOPT;
     return this.all[s]!.noDelay ? 1 : 0;
   }

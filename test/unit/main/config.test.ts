@@ -116,6 +116,8 @@ const SAMPLES: Record<Key, readonly [text: string, value: unknown, wrong: string
   'tcp.mss': ['536', 536, '9000'],
   chunks: ['5000', 5000, '3'],
   'chunk-bytes': ['8K', 8192, '5000'],
+  pipes: ['0', 0, '1025'],
+  'pipe-bytes': ['64K', 65536, '4095'],
   'switch.loss': ['1%', 0.01, '101%'],
   'switch.delay-us': ['5ms', 5000, '-1'],
   'switch.jitter-us': ['50', 50, '20s'],
@@ -343,6 +345,7 @@ test('frames, buffers and windows must fit each other', () => {
   assert.is(set('tcp.rcvbuf=16M', 'tcp.window-scale=9').tcpRcvbuf, 16 << 20, 'and so does this one');
   assert.match(refused({ sets: ['tcp.rto-min-ms=2000'] }), /above tcp\.rto-initial-ms/);
   assert.match(refused({ sets: ['chunks=16'] }), /do not hold one connection's buffers/);
+  assert.match(refused({ sets: ['pipes=1024', 'pipe-bytes=1M'] }), /more than 256 MiB a worker; at most 256/);
   assert.match(refused({ sets: ['rings.rx=64', 'burst=64', 'chunks=1048576', 'chunk-bytes=64K'] }), /more than 1 GiB/);
 });
 

@@ -63,6 +63,8 @@ export const CONFIG: StackConfig = {
   synRetries: 5,
   retries: 8,
   finWait2Ms: 5000,
+  pipes: 4,
+  pipeBytes: 10240,
   nagle: false,
   trainLinksMax: 1,
   coalesce: false,

@@ -76,6 +76,8 @@ export class WorkerRig {
         synRetries: 6,
         retries: 15,
         finWait2Ms: 60000,
+        pipes: 4,
+        pipeBytes: 10240,
         nagle: true,
         trainLinksMax: 1,
         coalesce: false,
