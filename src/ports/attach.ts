@@ -3,6 +3,7 @@ import { attachDevice, attachDeviceTx } from './device.ts';
 import type { Native } from './native.ts';
 import type { Port, PortAttachment, TxPort } from './port.ts';
 import { attachSwitchPort } from './switchPort.ts';
+import { SwitchTxPort } from './switchSender.ts';
 
 const DEVICES = ['tap', 'packet'];
 
@@ -12,7 +13,7 @@ const DEVICES = ['tap', 'packet'];
  */
 export function attachPort(attachment: PortAttachment, native: Native | null, sends = true): Port {
   if (attachment.kind === 'switch') {
-    return attachSwitchPort(attachment, native === null ? {} : { ringEventfd: (fd) => native.eventfdWrite(fd) });
+    return attachSwitchPort(attachment, native === null ? {} : { ringEventfd: (fd) => native.eventfdWrite(fd) }, sends);
   }
   if (DEVICES.includes(attachment.kind) && native !== null) return attachDevice(attachment, native, sends);
   throw unknownKind(attachment, native);
@@ -20,6 +21,7 @@ export function attachPort(attachment: PortAttachment, native: Native | null, se
 
 /** The sending half alone, on the transmitter's thread. Throws as attachPort does. */
 export function attachTxPort(attachment: PortAttachment, native: Native | null): TxPort {
+  if (attachment.kind === 'switch') return new SwitchTxPort(attachment, native === null ? undefined : (fd) => native.eventfdWrite(fd));
   if (DEVICES.includes(attachment.kind) && native !== null) return attachDeviceTx(attachment, native);
   throw unknownKind(attachment, native);
 }

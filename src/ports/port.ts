@@ -62,6 +62,8 @@ export interface PortAttachment {
    * the broker's thread to sleep and by that runtime's workers to ring.
    */
   bell?: PortBell;
+  /** The same for a transmitter's thread (layout `dispatcher-rx-tx`): peers wake it when they have made room. */
+  senderBell?: PortBell;
   /** The kind's own: native handle, pair rings … */
   own: unknown;
 }

@@ -13,7 +13,8 @@
  * A full pair ring stops the sender (its frames stay in its workers' tx rings), until the receiver has taken nothing
  * for PEER_DEAD_US: then frames for it are dropped (DROP_SWITCH), so that a stopped peer never stalls the others.
  *
- * Switch block: header · per port 64 words: its bell (BELL_WORDS), then its status line (SW_*) · the rings.
+ * Switch block: header · per port 96 words: its bell (BELL_WORDS), its status line (SW_*), the bell of its sending half where that
+ * is a thread of its own · the rings.
  */
 import { BELL_EVENTFD, BELL_WORDS } from '../rings/doorbell.ts';
 import { auditFrames, createFrameTable, FrameTable } from '../rings/frameTable.ts';
@@ -45,17 +46,20 @@ export const SW_STATE = 0;
 export const SW_HUNGRY = 1;
 /** + peer: not 0: this port found the pair ring to that peer full; the peer rings when it has taken some. */
 export const SW_WANT_ROOM = 2;
+/** Not 0: the sending half is a thread of its own, which sleeps on the sender's bell and wants to know about room. */
+export const SW_SENDER_BELL = SW_WANT_ROOM + SWITCH_PORTS_MAX;
 
 export const SW_NEW = 0;
 export const SW_ATTACHED = 1;
 /** Detached for good; senders drop what is for it and take back what still stands in its rings. */
 export const SW_CLOSED = 2;
 
-const PORT_WORDS = BELL_WORDS + 32;
+const PORT_WORDS = 2 * BELL_WORDS + 32;
 const PORTS_AT = 32;
 
 export const bellWord = (port: number): number => PORTS_AT + port * PORT_WORDS;
 export const statusWord = (port: number): number => PORTS_AT + port * PORT_WORDS + BELL_WORDS;
+export const senderBellWord = (port: number): number => PORTS_AT + port * PORT_WORDS + BELL_WORDS + 32;
 
 export interface SwitchPortConfig {
   name: string;
@@ -208,6 +212,7 @@ function portHandle(
     frameCount: shared.framesPerPort,
     host: index,
     bell: { block: shared.block, at: bellWord(index) },
+    senderBell: { block: shared.block, at: senderBellWord(index) },
     own: { ...shared, index, impair } satisfies SwitchOwn,
   };
   return { attachment, queues: [attachment], offloads: describeOffloads(caps), close: () => {} };
@@ -230,7 +235,7 @@ export function createSwitch(config: SwitchConfig): Switch {
   const block = new SharedArrayBuffer(plan.words * 4);
   writeHeader(block, KIND_RINGS);
   const words = new Int32Array(block);
-  for (let i = 0; i < n; i++) words[bellWord(i) + BELL_EVENTFD] = -1;
+  for (let i = 0; i < n; i++) words[bellWord(i) + BELL_EVENTFD] = words[senderBellWord(i) + BELL_EVENTFD] = -1;
   for (const at of plan.pair) if (at >= 0) formatRing(words, at, ringSlots, DESC_WORDS);
   for (const at of plan.home) if (at >= 0) formatRing(words, at, homeSlots, 1);
 

@@ -14,7 +14,7 @@ import {
   F_VLAN,
 } from '../rings/layout.ts';
 import { RingConsumer, RingProducer } from '../rings/spsc.ts';
-import { bellWord, statusWord, SW_HUNGRY, SW_WANT_ROOM } from './switch.ts';
+import { bellWord, senderBellWord, statusWord, SW_HUNGRY, SW_SENDER_BELL, SW_WANT_ROOM } from './switch.ts';
 import type { SwitchOwn } from './switch.ts';
 
 // hot: per packet
@@ -28,6 +28,13 @@ export function rxFlags(flags: number, vouch: boolean): number {
   if ((f & F_CSUM_PARTIAL) !== 0) f |= F_CSUM_OK;
   if ((flags & F_TX) !== 0 && (f & F_PARSED) !== 0) f |= F_IPCSUM_OK;
   return f;
+}
+
+/** All other ports, in order. */
+export function peersOf(own: SwitchOwn, words: Int32Array, ringEventfd: RingEventfd | undefined): Peer[] {
+  const peers: Peer[] = [];
+  for (let i = 0; i < own.ports; i++) if (i !== own.index) peers.push(new Peer(own, i, words, ringEventfd));
+  return peers;
 }
 
 export class Peer {
@@ -54,6 +61,8 @@ export class Peer {
   taken = false;
   private readonly words: Int32Array;
   private readonly bell: Doorbell;
+  /** Of its sending half, where that is a thread of its own. */
+  private readonly senderBell: Doorbell;
   private readonly itWantsRoom: number;
 
   constructor(own: SwitchOwn, id: number, words: Int32Array, ringEventfd: RingEventfd | undefined) {
@@ -66,6 +75,7 @@ export class Peer {
     this.homeOut = new RingProducer(words, own.home[to]!);
     this.homeIn = new RingConsumer(words, own.home[from]!);
     this.bell = new Doorbell(words, bellWord(id), ringEventfd);
+    this.senderBell = new Doorbell(words, senderBellWord(id), ringEventfd);
     this.macHi = own.macs[id * 2]!;
     this.macLo = own.macs[id * 2 + 1]!;
     this.status = statusWord(id);
@@ -91,7 +101,8 @@ export class Peer {
       this.in.flush();
       if (Atomics.load(this.words, this.itWantsRoom) !== 0) {
         Atomics.store(this.words, this.itWantsRoom, 0);
-        news = true;
+        if (Atomics.load(this.words, this.status + SW_SENDER_BELL) !== 0) this.senderBell.ring();
+        else news = true;
       }
     }
     this.homeIn.flush();
@@ -100,6 +111,7 @@ export class Peer {
 
   ring(): void {
     this.bell.ring();
+    this.senderBell.ring();
   }
 
   publishes(): number {

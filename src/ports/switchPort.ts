@@ -2,21 +2,15 @@
  * A switch port on its broker's thread (see switch.ts for the whole). Time is what `tick(nowUs)` says: no clock of its own.
  */
 import type { RingEventfd } from '../rings/doorbell.ts';
-import { DROP_BAD_DESCRIPTOR, DROP_CLOSING, DROP_REASONS, DROP_SWITCH, DROP_TX_DEVICE } from '../rings/drops.ts';
+import { DROP_BAD_DESCRIPTOR, DROP_CLOSING, DROP_REASONS } from '../rings/drops.ts';
 import { FrameTable, frameValid } from '../rings/frameTable.ts';
 import {
   checkHeader,
   D_DATA,
   D_FLAGS_GSO,
   D_FRAME,
-  D_HASH,
-  D_OFFSETS,
   D_REGION_GEN,
-  D_SEGS_VLAN,
-  D_TOTAL,
   DESC_WORDS,
-  F_CSUM_PARTIAL,
-  F_MULTICAST,
   F_TRAIN,
   GENERATION_MASK,
   KIND_RINGS,
@@ -25,23 +19,25 @@ import {
   OWNER_RING,
   TRAIN_LINKS_MAX,
 } from '../rings/layout.ts';
-import { RingConsumer } from '../rings/spsc.ts';
-import { copyFrame, countLinks } from './frameCopy.ts';
+import { countLinks } from './frameCopy.ts';
 import { impairs, Link } from './impairment.ts';
-import { completeChecksum } from './partialChecksum.ts';
 import type { Port, PortAttachment, PortCaps } from './port.ts';
-import { PEER_DEAD_US, statusWord, SW_ATTACHED, SW_CLOSED, SW_HUNGRY, SW_STATE } from './switch.ts';
+import { statusWord, SW_ATTACHED, SW_CLOSED, SW_HUNGRY, SW_STATE } from './switch.ts';
 import type { SwitchOwn } from './switch.ts';
-import { Peer, rxFlags } from './switchPeer.ts';
+import { type Peer, peersOf } from './switchPeer.ts';
+import { SwitchSender } from './switchSender.ts';
 
 export interface SwitchHooks {
   /** Writes to a peer's eventfd, where it sleeps in poll(2). */
   ringEventfd?: RingEventfd;
 }
 
-/** Attaches a port of a switch on the thread that runs its broker. Throws when that port was detached before. */
-export function attachSwitchPort(attachment: PortAttachment, hooks: SwitchHooks = {}): SwitchPort {
-  return new SwitchPort(attachment, hooks);
+/**
+ * Attaches a port of a switch on the thread that runs its broker; `sends`: false where a transmitter has the sending half. Throws
+ * when that port was detached before.
+ */
+export function attachSwitchPort(attachment: PortAttachment, hooks: SwitchHooks = {}, sends = true): SwitchPort {
+  return new SwitchPort(attachment, hooks, sends);
 }
 
 export class SwitchPort implements Port {
@@ -56,21 +52,17 @@ export class SwitchPort implements Port {
   private readonly peers: readonly Peer[];
   private readonly first: number;
   private readonly perPort: number;
-  private readonly vouch: boolean;
-  private readonly flood: boolean;
-  private readonly macHi: number;
-  private readonly macLo: number;
+  /** The sending half; null where a transmitter has it. */
+  private readonly sender: SwitchSender | null;
   private readonly empty: Int32Array;
   private top = 0;
   private turn = 0;
   private hungry = false;
   private lastUs = 0;
   private ticked = false;
-  /** Unwrapped microseconds: now, then since when each peer's ring is full. */
-  private readonly time: Float64Array;
   private readonly scratch = new Int32Array(DESC_WORDS);
 
-  constructor(a: PortAttachment, hooks: SwitchHooks) {
+  constructor(a: PortAttachment, hooks: SwitchHooks, sends: boolean) {
     const own = a.own as SwitchOwn;
     checkHeader(own.block, KIND_RINGS);
     this.words = new Int32Array(own.block);
@@ -81,14 +73,8 @@ export class SwitchPort implements Port {
     this.frames = new FrameTable(a.table, a.memory, a.host);
     this.first = a.frameFirst;
     this.perPort = own.framesPerPort;
-    this.vouch = own.vouch;
-    this.flood = own.flood;
-    this.macHi = a.macHi;
-    this.macLo = a.macLo;
-    const peers: Peer[] = [];
-    for (let i = 0; i < own.ports; i++) if (i !== own.index) peers.push(new Peer(own, i, this.words, hooks.ringEventfd));
-    this.peers = peers;
-    this.time = new Float64Array(1 + peers.length);
+    this.peers = peersOf(own, this.words, hooks.ringEventfd);
+    this.sender = sends ? new SwitchSender(a, this.frames, this.words, this.peers, this, this.drops) : null;
     this.link = impairs(own.impair) ? new Link(this.frames, own.impair, own.index, this) : null;
     this.empty = new Int32Array(a.frameCount);
     for (let f = a.frameFirst + a.frameCount - 1; f >= a.frameFirst; f--)
@@ -184,111 +170,8 @@ export class SwitchPort implements Port {
   }
 
   // hot: per burst
-  /** Stops at the first frame whose receiver's ring is full (head of line: later frames for others wait, too). */
   txBurst(desc: Int32Array, at: number, n: number): number {
-    const t = this.frames;
-    for (let i = 0; i < n; i++) {
-      const d = at + i * DESC_WORDS;
-      const f = desc[d + D_FRAME]!;
-      if (!frameValid(t, f, desc[d + D_REGION_GEN]!) || countLinks(t, desc, d) < 0) {
-        this.drops[DROP_TX_DEVICE]!++;
-        continue;
-      }
-      const eth = t.offset[f]! + (desc[d + D_DATA]! >>> 16);
-      const hi = t.view.getInt32(eth);
-      const to = (hi & 0x01000000) !== 0 ? -1 : this.lookup(hi, t.view.getUint16(eth + 4));
-      if (to >= 0) {
-        if (!this.unicast(to, desc, d)) return i;
-      } else if (to === -1) {
-        this.toAll(desc, d, (hi & 0x01000000) !== 0);
-      } else {
-        this.drops[DROP_SWITCH]!++;
-        this.freeTrain(f);
-      }
-    }
-    return n;
-  }
-
-  // hot: per packet
-  /** Index of the peer with that MAC address; -1: flood; -2: nobody shall have it. */
-  private lookup(hi: number, lo: number): number {
-    const peers = this.peers;
-    for (let p = 0; p < peers.length; p++) if (peers[p]!.macLo === lo && peers[p]!.macHi === hi) return p;
-    if (hi === this.macHi && lo === this.macLo) return -2;
-    return this.flood ? -1 : -2;
-  }
-
-  // hot: per packet
-  /** False: the receiver's ring is full, try later. A frame for a dead receiver is dropped, which counts as sent. */
-  private unicast(p: number, desc: Int32Array, d: number): boolean {
-    const peer = this.peers[p]!;
-    if (!peer.closed && peer.out.room(1) === 1) {
-      peer.blocked = false;
-      this.handOver(peer, desc, d, 0);
-      return true;
-    }
-    if (!peer.closed && !this.isDead(p, peer)) return false;
-    this.drops[DROP_SWITCH]!++;
-    this.freeTrain(desc[d + D_FRAME]!);
-    return true;
-  }
-
-  private isDead(p: number, peer: Peer): boolean {
-    if (!peer.blocked) {
-      peer.blocked = true;
-      this.time[1 + p] = this.time[0]!;
-      Atomics.store(this.words, peer.weWantRoom, 1);
-    }
-    return this.time[0]! - this.time[1 + p]! >= PEER_DEAD_US;
-  }
-
-  // hot: per packet
-  /** Puts a descriptor, as the receiver shall see it, on the pair ring, which has room. */
-  private handOver(peer: Peer, desc: Int32Array, d: number, extra: number): void {
-    const t = this.frames;
-    if (!this.vouch && (desc[d + D_FLAGS_GSO]! & F_CSUM_PARTIAL) !== 0) completeChecksum(t, desc, d);
-    const f = desc[d + D_FRAME]!;
-    const flags = desc[d + D_FLAGS_GSO]!;
-    const ring = peer.out;
-    const w = ring.words;
-    const s = ring.slot(0);
-    w[s + D_FRAME] = f;
-    w[s + D_DATA] = desc[d + D_DATA]!;
-    w[s + D_TOTAL] = desc[d + D_TOTAL]!;
-    w[s + D_REGION_GEN] = desc[d + D_REGION_GEN]!;
-    w[s + D_OFFSETS] = desc[d + D_OFFSETS]!;
-    w[s + D_FLAGS_GSO] = rxFlags(flags, this.vouch) | extra;
-    w[s + D_SEGS_VLAN] = desc[d + D_SEGS_VLAN]!;
-    w[s + D_HASH] = desc[d + D_HASH]!;
-    ring.offer();
-    const owner = t.owner;
-    owner[f] = OWNER_RING;
-    if ((flags & F_TRAIN) !== 0) for (let g = t.next[f]!; g >= 0; g = t.next[g]!) owner[g] = OWNER_RING;
-    ring.put(1);
-    peer.sent = true;
-  }
-
-  // hot: per packet
-  /** Everybody but the sender gets it: the last one the frame itself, the others copies. A flood never waits for room. */
-  private toAll(desc: Int32Array, d: number, group: boolean): void {
-    const peers = this.peers;
-    const extra = group ? F_MULTICAST : 0;
-    let last = peers.length - 1;
-    while (last >= 0 && !this.takesFlood(peers[last]!)) last--;
-    for (let p = 0; p < last; p++) {
-      const peer = peers[p]!;
-      if (!this.takesFlood(peer)) this.drops[DROP_SWITCH]!++;
-      else if (copyFrame(this.frames, desc, d, this.scratch, 0, this)) this.handOver(peer, this.scratch, 0, extra);
-      else this.drops[DROP_SWITCH]!++;
-    }
-    for (let p = last + 1; p < peers.length; p++) this.drops[DROP_SWITCH]!++;
-    if (last >= 0) this.handOver(peers[last]!, desc, d, extra);
-    else this.freeTrain(desc[d + D_FRAME]!);
-  }
-
-  // hot: per packet
-  private takesFlood(peer: Peer): boolean {
-    return !peer.closed && peer.out.room(1) === 1;
+    return this.sender === null ? 0 : this.sender.txBurst(desc, at, n);
   }
 
   // hot: per burst
@@ -380,31 +263,9 @@ export class SwitchPort implements Port {
     const elapsed = this.ticked ? (nowUs - this.lastUs) | 0 : 0;
     this.ticked = true;
     this.lastUs = nowUs;
-    if (elapsed > 0) {
-      this.time[0]! += elapsed;
-      if (this.link !== null) this.link.advance(elapsed);
-    }
+    if (elapsed > 0 && this.link !== null) this.link.advance(elapsed);
     this.takeHome();
-    const peers = this.peers;
-    for (let p = 0; p < peers.length; p++) {
-      const peer = peers[p]!;
-      if (this.words[peer.status + SW_STATE] === SW_CLOSED) this.reclaim(peer);
-      else if (peer.blocked && peer.out.room(1) === 1) peer.blocked = false;
-    }
-  }
-
-  /** Nobody will ever read what stands in the ring to a closed peer: this side takes it back. */
-  private reclaim(peer: Peer): void {
-    peer.closed = true;
-    peer.blocked = false;
-    peer.out.flush();
-    if (peer.reclaim === null) peer.reclaim = new RingConsumer(this.words, peer.out.base);
-    while (peer.reclaim.readyNow() > 0) {
-      this.drops[DROP_SWITCH]!++;
-      this.freeTrain(this.words[peer.reclaim.slot(0) + D_FRAME]!);
-      peer.reclaim.take(1);
-    }
-    peer.reclaim.flush();
+    if (this.sender !== null) this.sender.tick(elapsed);
   }
 
   hasDeadline(): boolean {
@@ -418,14 +279,9 @@ export class SwitchPort implements Port {
 
   /** Microseconds from the last tick until delayed frames are due or a blocked peer counts as dead; -1 never. */
   private nextUs(): number {
-    let us = this.link === null ? -1 : this.link.dueInUs();
-    for (let p = 0; p < this.peers.length; p++) {
-      if (!this.peers[p]!.blocked) continue;
-      // Once it counts as dead there is nothing to wait for: the next txBurst drops.
-      const left = this.time[1 + p]! + PEER_DEAD_US - this.time[0]!;
-      if (left > 0 && (us < 0 || left < us)) us = left;
-    }
-    return us;
+    const us = this.link === null ? -1 : this.link.dueInUs();
+    const dead = this.sender === null ? -1 : this.sender.nextUs();
+    return us < 0 || (dead >= 0 && dead < us) ? dead : us;
   }
 
   // hot: per burst
@@ -448,8 +304,8 @@ export class SwitchPort implements Port {
     for (let p = 0; p < peers.length; p++) {
       const peer = peers[p]!;
       if (peer.in.readyNow() > 0 || peer.homeIn.readyNow() > 0) return true;
-      if (peer.blocked && peer.out.used() < peer.out.capacity) return true;
     }
+    if (this.sender?.roomCameBack() === true) return true;
     return this.link !== null && this.link.dueInUs() === 0;
   }
 
