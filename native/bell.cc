@@ -1,16 +1,41 @@
-// eventfds: the bell of a thread that sleeps in poll(2) (src/rings/doorbell.ts).
+// eventfds: the bell of a thread that sleeps in poll(2) or in its event loop (src/rings/doorbell.ts).
 #include <errno.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <mutex>
+#include <vector>
+
 #include "addon.h"
+#include "watch.h"
 
 namespace flowring {
 
 namespace {
 
+// Bells that nobody has any more. They stay open: whoever was about to ring one writes late, and the number must not be
+// another file's by then. What it costs their next owner is one look for nothing.
+struct Spare {
+  std::mutex mutex;
+  std::vector<int> fds;
+};
+Spare& spare() {
+  static Spare* s = new Spare();
+  return *s;
+}
+
 napi_value eventfdOpen(napi_env env, napi_callback_info) {
+  {
+    std::lock_guard<std::mutex> lock(spare().mutex);
+    if (!spare().fds.empty()) {
+      const int fd = spare().fds.back();
+      spare().fds.pop_back();
+      uint64_t late;
+      if (read(fd, &late, sizeof late) < 0 && errno != EAGAIN) return failErrno(env, "eventfd", errno);
+      return number(env, fd);
+    }
+  }
   const int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
   return fd < 0 ? failErrno(env, "eventfd", errno) : number(env, fd);
 }
@@ -28,9 +53,13 @@ napi_value eventfdWrite(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
+// eventfdClose(fd): the owner has no use for it any more.
 napi_value eventfdClose(napi_env env, napi_callback_info info) {
   Args<1> a(env, info);
-  if (a.i32(0) >= 0) close(a.i32(0));
+  if (a.i32(0) >= 0) {
+    std::lock_guard<std::mutex> lock(spare().mutex);
+    spare().fds.push_back(a.i32(0));
+  }
   return nullptr;
 }
 
@@ -43,6 +72,12 @@ napi_value eventfdWait(napi_env env, napi_callback_info info) {
   return number(env, r > 0 && read(p.fd, &count, sizeof count) == sizeof count ? 1 : 0);
 }
 
+// eventfdWatch(fd, wake) -> { arm, disarm, close } (watch.h): the sleep of a thread that has no device.
+napi_value eventfdWatch(napi_env env, napi_callback_info info) {
+  Args<2> a(env, info);
+  return makeWatch(env, nullptr, 0, a.i32(0), a[1]);
+}
+
 }  // namespace
 
 void registerBell(napi_env env, napi_value exports) {
@@ -50,6 +85,7 @@ void registerBell(napi_env env, napi_value exports) {
   define(env, exports, "eventfdWrite", eventfdWrite);
   define(env, exports, "eventfdClose", eventfdClose);
   define(env, exports, "eventfdWait", eventfdWait);
+  define(env, exports, "eventfdWatch", eventfdWatch);
 }
 
 }  // namespace flowring

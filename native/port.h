@@ -73,6 +73,8 @@ struct Device {
   virtual int32_t txBurst(PortMemory& m, int32_t* desc, int32_t n) = 0;
   // Until the device has something, `bellFd` or the wake rings, or `ms` passed. Returns whether the device is readable.
   virtual bool wait(int bellFd, int ms) = 0;
+  // What a sleep waits for, at most kWatchedMax (watch.h) descriptors that poll(2) takes; how many. 0: only `wait` will do.
+  virtual int descriptors(int*) { return 0; }
   // From any thread: ends a wait.
   virtual void wake() = 0;
   // From any thread, also while the broker is inside a burst; idempotent. Descriptors stay numbers of ours until destruction.

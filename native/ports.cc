@@ -7,6 +7,7 @@
 #include "addon.h"
 #include "port.h"
 #include "region.h"
+#include "watch.h"
 
 namespace flowring {
 
@@ -140,6 +141,17 @@ napi_value waitPort(napi_env env, napi_callback_info info) {
   Attachment* t = of(a.data);
   return number(env, t->device != nullptr && t->device->wait(a.i32(0), a.i32(1)) ? 1 : 0);
 }
+// watch(bellFd, wake) -> { arm, disarm, close } (watch.h), or null when the device can only be waited for
+napi_value watchPort(napi_env env, napi_callback_info info) {
+  Args<2> a(env, info);
+  Attachment* t = of(a.data);
+  int fds[kWatchedMax];
+  const int n = t->device == nullptr ? 0 : t->device->descriptors(fds);
+  if (n > 0) return makeWatch(env, fds, n, a.i32(0), a[1]);
+  napi_value nothing;
+  napi_get_null(env, &nothing);
+  return nothing;
+}
 napi_value detach(napi_env env, napi_callback_info info) {
   Args<0> a(env, info);
   Attachment* t = of(a.data);
@@ -152,7 +164,7 @@ napi_value detach(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
-// attachPort(handle, packetId, tableId, ownId, half) -> { rxBurst, txBurst, wait, detach }
+// attachPort(handle, packetId, tableId, ownId, half) -> { rxBurst, txBurst, wait, watch, detach }
 napi_value attachPort(napi_env env, napi_callback_info info) {
   Args<5> a(env, info);
   if (!layoutChecked()) return fail(env, "FLOWRING_ABI", "attachPort: checkLayout must pass first");
@@ -188,6 +200,7 @@ napi_value attachPort(napi_env env, napi_callback_info info) {
   define(env, o, "rxBurst", rxBurst, t);
   define(env, o, "txBurst", txBurst, t);
   define(env, o, "wait", waitPort, t);
+  define(env, o, "watch", watchPort, t);
   define(env, o, "detach", detach, t);
   return o;
 }

@@ -34,6 +34,7 @@ class Tap final : public Device {
   int32_t rxBurst(PortMemory& m, int32_t* desc, int32_t max) override;
   int32_t txBurst(PortMemory& m, int32_t* desc, int32_t n) override;
   bool wait(int bellFd, int ms) override;
+  int descriptors(int* fds) override;
   void wake() override;
   void close() override;
 
@@ -300,6 +301,12 @@ bool Tap::wait(int bellFd, int ms) {
   if ((p[1].revents & POLLIN) != 0 && read(wakeFd_, &rings, sizeof rings) < 0) return false;
   if (bellFd >= 0 && (p[2].revents & POLLIN) != 0 && read(bellFd, &rings, sizeof rings) < 0) return (p[0].revents & POLLIN) != 0;
   return (p[0].revents & POLLIN) != 0 && !closed_.load();
+}
+
+int Tap::descriptors(int* fds) {
+  fds[0] = fd_;
+  fds[1] = wakeFd_;
+  return 2;
 }
 
 void Tap::wake() {

@@ -322,8 +322,7 @@ export class Runtime {
     this.options.port.close();
     const native = loadNative();
     if (native === null) return;
-    // The brokers' eventfds are closed here, not by their threads: a ringer might still write to the number.
-    for (const { bell } of this.plan.brokers) {
+    for (const bell of [...this.plan.brokers.map((b) => b.bell), ...this.plan.workerBells]) {
       const fd = Atomics.exchange(new Int32Array(bell.block), bell.at + BELL_EVENTFD, -1);
       native.eventfdClose(fd);
     }

@@ -7,7 +7,7 @@ import { DROP_REASONS } from '../rings/drops.ts';
 import { createFrameTable, FrameTable } from '../rings/frameTable.ts';
 import { FRAME_BYTES_MAX, FRAME_BYTES_MIN, GENERATION_MASK, HEADROOM, MAX_WORKERS, OWNER_FREE, REGION_BYTES_MAX } from '../rings/layout.ts';
 import { formatMac, parseMac } from '../wire/ethernet.ts';
-import { type AttachedPort, HALF_BOTH, HALF_RX, HALF_TX, loadNative, type Native, nativeProblem } from './native.ts';
+import { type AttachedPort, HALF_BOTH, HALF_RX, HALF_TX, loadNative, type Native, nativeProblem, type Watch } from './native.ts';
 import type { Port, PortAttachment, PortCaps, TxPort } from './port.ts';
 
 export interface DeviceOptions {
@@ -245,6 +245,10 @@ class DevicePort implements Port {
 
   wait(bellFd: number, ms: number): void {
     this.raw.wait(bellFd, ms);
+  }
+
+  watch(bellFd: number, wake: () => void): Watch | null {
+    return this.raw.watch(bellFd, wake);
   }
 
   held(): number {

@@ -49,12 +49,24 @@ export const HALF_RX = 1;
 export const HALF_TX = 2;
 export const HALF_BOTH = 3;
 
+/** The calling thread's sleep with its event loop free: see `Port.watch`. */
+export interface Watch {
+  /** `wake` is called once, from the event loop: when there is something, or after `ms` (at least 1). No call while armed. */
+  arm(ms: number): void;
+  /** `wake` is not called any more. */
+  disarm(): void;
+  /** For good; also done when the thread ends. */
+  close(): void;
+}
+
 /** A device port attached in the calling thread. */
 export interface AttachedPort {
   rxBurst(desc: Int32Array, at: number, max: number): number;
   txBurst(desc: Int32Array, at: number, n: number): number;
   /** 1 when the device is readable. */
   wait(bellFd: number, ms: number): number;
+  /** Null when the device can only be waited for. Throws with an errno's name. */
+  watch(bellFd: number, wake: () => void): Watch | null;
   detach(): void;
 }
 
@@ -93,6 +105,8 @@ interface RawAddon {
   eventfdWrite(fd: number): void;
   eventfdWait(fd: number, ms: number): number;
   eventfdClose(fd: number): void;
+  /** The asynchronous sleep of a thread that has no device. */
+  eventfdWatch(fd: number, wake: () => void): Watch;
   openPort(
     kind: string,
     options: { name: string; multiQueue: boolean; queues: number; queue: number; offload: boolean; mtu: number },

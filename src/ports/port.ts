@@ -5,6 +5,7 @@
  * A port is opened in main (`PortHandle`: device opened, region and frame table made), posted to the broker's thread as
  * a plain structured-cloneable `PortAttachment`, and attached there (`attachPort`).
  */
+import type { Watch } from './native.ts';
 import type { FrameTable } from '../rings/frameTable.ts';
 
 /** Who does a piece of work: the device itself, the kernel behind it, this program's native or TypeScript bursts, nobody. */
@@ -136,6 +137,11 @@ export interface Port {
   pending(): boolean;
   /** Sleeps until the device has something, `bellFd` is written, or `ms` passed. Only when caps.waitable. */
   wait(bellFd: number, ms: number): void;
+  /**
+   * The same with the event loop free: a watch that calls `wake` from there (native.ts). Null, or no such method, where the
+   * port can only be waited for. The watch ends before the port is detached.
+   */
+  watch?(bellFd: number, wake: () => void): Watch | null;
   /**
    * Drops inside the port, by DROP_* reason; read and cleared by the dispatcher when it commits. DROP_TX_DEVICE and
    * DROP_SWITCH are frames on their way out; every other reason is a received frame that `rxBurst` never returned, which

@@ -10,7 +10,7 @@
 export const AWAKE = 0;
 /** Asleep in `Atomics.wait` on word 1. */
 export const SLEEP_WAIT = 1;
-/** Asleep in poll(2) on devices and the bell's eventfd. */
+/** Asleep in poll(2), or in the event loop's, on devices and the bell's eventfd. */
 export const SLEEP_POLL = 2;
 /** Event loop runs; `Atomics.waitAsync` on word 1. */
 export const SLEEP_ASYNC = 3;
@@ -73,6 +73,11 @@ export class Doorbell {
 
   awake(): void {
     Atomics.store(this.words, this.at + BELL_MODE, AWAKE);
+  }
+
+  /** The owner's eventfd, -1 none. */
+  eventfd(): number {
+    return Atomics.load(this.words, this.at + BELL_EVENTFD);
   }
 
   setEventfd(fd: number): void {

@@ -4,7 +4,7 @@ import { CMD_STOP, T_STATE, TS_FAILED, TS_QUIET, TS_RUNNING, TS_STOPPED } from '
 import { assembleBroker } from './assembly.ts';
 import { Driver } from './driver.ts';
 import { installSyncOutput } from './output.ts';
-import { observeGc, pollWait } from './threadParts.ts';
+import { observeGc, threadSleep } from './threadParts.ts';
 import { DISPATCHER, Thread, type ThreadMessage, type WorkerData } from './plan.ts';
 
 const { plan } = workerData as WorkerData;
@@ -13,7 +13,6 @@ installSyncOutput(plan.stdout);
 observeGc(thread);
 const { port, dispatcher } = assembleBroker(thread, -1);
 const bell = thread.bell(plan.brokers[0]!.bell);
-const wait = pollWait(thread, port, bell);
 let reclaimed = false;
 
 /** DRAIN: the workers are gone; bring every frame home, go on serving what comes back. STOP: leave. */
@@ -47,6 +46,8 @@ const driver = new Driver({
   messages: null,
   idle: plan.idle,
   spins: plan.spins,
+  pause: thread.native?.pause ?? null,
+  blocking: true,
   breath: {
     dispatcherPull: () => dispatcher.pull(),
     stackBegin: null,
@@ -56,7 +57,7 @@ const driver = new Driver({
     flush: null,
     pending: () => dispatcher.pending(),
     nextDeadlineMs: () => dispatcher.nextDeadlineMs(),
-    wait,
+    ...threadSleep(thread, port, bell, true),
   },
   command,
   failed: (error) => {

@@ -5,9 +5,10 @@
  * application's handler runs; the stack ends: output, push; bells ring; (inline: the dispatcher pushes); counters commit.
  * Breaths run back to back while there is work. Every 5 ms at most the event loop gets a turn, so that timers, promises,
  * messages and logs live. A look that finds nothing reads no clock; every 64th is a full breath. After `spins` empty
- * looks the thread rests: first in `Atomics.wait` (or poll(2) where it polls a device) with the bell armed, and when it
- * has been quiet for a while in `Atomics.waitAsync`, with the event loop free.
+ * looks the thread rests with the bell armed: first in `Atomics.wait` (or poll(2) where it polls a device), and when it
+ * has been quiet for a while in a watch on both (without the addon in `Atomics.waitAsync`), with the event loop free.
  */
+import type { Watch } from '../ports/native.ts';
 import { SLEEP_ASYNC, SLEEP_POLL, SLEEP_WAIT, type Doorbell } from '../rings/doorbell.ts';
 import { CMD_RUN, T_COMMAND, T_HEARTBEAT, type ThreadRecord } from '../rings/control.ts';
 import {
@@ -43,6 +44,12 @@ export interface Breath {
   nextDeadlineMs: () => number;
   /** Sleeps in poll(2) on the device and the bell's eventfd; null where Atomics.wait serves. */
   wait: ((ms: number) => void) | null;
+  /**
+   * Makes the asynchronous sleep: a watch on the device, if any, and the bell's eventfd, which calls `wake` from the event
+   * loop. Null, or null when called, where there is none: then a thread that has `wait` sleeps in that alone, another in
+   * `Atomics.waitAsync`.
+   */
+  watch: ((wake: () => void) => Watch | null) | null;
 }
 
 export interface DriverEnv {
@@ -64,6 +71,10 @@ export interface DriverEnv {
   idle: IdleMode;
   /** Empty looks before the first sleep. */
   spins: number;
+  /** So many times the CPU's hint that this is a spin loop; null without the addon. */
+  pause: ((n: number) => void) | null;
+  /** No program waits for this thread's event loop: it sleeps synchronously, however long. */
+  blocking: boolean;
   breath: Breath;
   /** Called when the command word is not CMD_RUN, between breaths. Returns true when the thread is done. */
   command: (command: number) => boolean;
@@ -81,17 +92,23 @@ const SAMPLE = 64;
 const WAIT_MAX_MS = 100;
 /** A synchronous wait of the driver's own loop blocks the event loop: keep it short, then go asynchronous. */
 const WAIT_SYNC_MS = 2;
-/** The same in poll(2), once it has been quiet for QUIET_MS, and for a second: a program's timers are late by so much at most. */
+/** The same where a device has no watch, once it has been quiet for QUIET_MS, and for a second: a program's timers are late by so much at most. */
 const WAIT_POLL_MS = 10;
 const WAIT_POLL_LONG_MS = 25;
 /** Quiet for this long: sleep asynchronously. */
 const QUIET_MS = 10;
+/** An asynchronous sleep's end, if nothing else ends it. */
+const WAIT_ASYNC_MS = 1000;
+/** Empty looks at full speed; from then on the CPU pauses between two, PAUSES times its hint. */
+const EAGER_LOOKS = 32;
+const PAUSES = 4;
 const COMMIT_EVERY = 16;
 
 export class Driver {
   private readonly env: DriverEnv;
   private readonly clock: Int32Array;
   private readonly v: Float64Array;
+  private readonly watch: Watch | null;
   private breaths = 0;
   /** Nanoseconds at which the last turn before a timed one returned to the application; 0: not known. */
   private leftAt = 0;
@@ -113,6 +130,7 @@ export class Driver {
     this.env = env;
     this.clock = env.record.clock();
     this.v = env.counters.v;
+    this.watch = env.breath.watch === null ? null : env.breath.watch(this.wakened);
     env.readClock();
     this.lastBusyMs = this.clock[1]!;
     this.lastSampleMs = this.clock[1]!;
@@ -122,6 +140,13 @@ export class Driver {
   start(): void {
     setImmediate(this.tick);
   }
+
+  /** The end of an asynchronous sleep; nothing when an application's turn ended it before. */
+  private readonly wakened = (): void => {
+    if (this.asleepSince === 0) return;
+    this.roused();
+    this.tick();
+  };
 
   private readonly tick = (): void => {
     if (this.done) return;
@@ -136,7 +161,7 @@ export class Driver {
   /** Breaths until idle or until the event loop is due, then a rest, then again through the event loop. */
   private loop(): void {
     const until = (this.clock[1]! + YIELD_MS) | 0;
-    const { spins, idle, breath } = this.env;
+    const { spins, idle, breath, pause } = this.env;
     for (;;) {
       if (this.control()) return;
       if (this.more || breath.pending() || this.empty % LOOKS === LOOKS - 1) {
@@ -147,7 +172,7 @@ export class Driver {
       } else if (++this.empty >= spins && idle !== 'latency') {
         this.rest();
         return;
-      }
+      } else if (pause !== null && this.empty > EAGER_LOOKS) pause(PAUSES);
     }
     setImmediate(this.tick);
   }
@@ -159,6 +184,7 @@ export class Driver {
     this.commandSeen = c;
     if (c === CMD_RUN || !command(c)) return false;
     this.done = true;
+    this.watch?.close();
     this.commit();
     return true;
   }
@@ -240,7 +266,7 @@ export class Driver {
 
   /** Nothing to do: sleep, then go on through the event loop. */
   private rest(): void {
-    const { bell, breath, spins } = this.env;
+    const { bell, breath, spins, blocking } = this.env;
     this.env.readClock();
     let quiet = (this.clock[1]! - this.lastBusyMs) | 0;
     if (quiet < 0) {
@@ -249,22 +275,22 @@ export class Driver {
       this.lastBusyMs = (this.clock[1]! - quiet) | 0;
     }
     const long = quiet >= QUIET_MS || this.env.idle === 'powersave';
-    // A thread that polls a device cannot sleep asynchronously: its device rings no bell. Where no program waits for the
-    // event loop, nothing is lost by sleeping longer.
-    const polled = !long ? WAIT_SYNC_MS : breath.stackBegin === null ? WAIT_MAX_MS : quiet < 1000 ? WAIT_POLL_MS : WAIT_POLL_LONG_MS;
-    const ms = this.sleepMs(breath.wait !== null ? polled : long ? 1000 : WAIT_SYNC_MS);
+    const free = long && !blocking && (breath.wait === null || this.watch !== null);
+    const ms = this.sleepMs(
+      free ? WAIT_ASYNC_MS : blocking ? WAIT_MAX_MS : !long ? WAIT_SYNC_MS : quiet < 1000 ? WAIT_POLL_MS : WAIT_POLL_LONG_MS,
+    );
     // One full breath follows. Where it has been quiet for long, it alone decides: idling is not spent on spinning again.
     this.empty = (long ? spins - (spins % LOOKS) : 0) + LOOKS - 1;
     if (ms === 0) {
       setImmediate(this.tick);
       return;
     }
-    if (breath.wait !== null || !long) {
+    if (!free) {
       this.sleep(ms);
       setImmediate(this.tick);
       return;
     }
-    const ticket = bell.prepare(SLEEP_ASYNC);
+    const ticket = bell.prepare(this.watch !== null ? SLEEP_POLL : SLEEP_ASYNC);
     if (this.news()) {
       bell.awake();
       setImmediate(this.tick);
@@ -273,10 +299,8 @@ export class Driver {
     this.commit();
     this.v[C_SLEEPS]!++;
     this.asleepSince = this.env.nowNs();
-    void bell.waitAsync(ticket, ms).then(() => {
-      this.roused();
-      this.tick();
-    });
+    if (this.watch !== null) this.watch.arm(ms);
+    else void bell.waitAsync(ticket, ms).then(this.wakened);
   }
 
   /** The last look, with the bell armed: work, or a command. */
@@ -288,6 +312,7 @@ export class Driver {
   /** Ends an asynchronous sleep: its time is idle time up to here, whoever notices first. */
   private roused(): void {
     if (this.asleepSince === 0) return;
+    this.watch?.disarm();
     this.env.bell.awake();
     const slept = this.env.nowNs() - this.asleepSince;
     this.asleepSince = 0;
@@ -326,8 +351,12 @@ export class Driver {
   }
 
   private turnOnce(waitMs: number): number {
-    const { breath, record, microtasks, messages, spins, idle } = this.env;
-    if (this.asleepSince !== 0) this.roused();
+    const { breath, record, microtasks, messages, spins, idle, pause } = this.env;
+    if (this.asleepSince !== 0) {
+      this.roused();
+      // For the day the application leaves its loop.
+      setImmediate(this.tick);
+    }
     this.nested = true;
     const b = ++this.breaths;
     const timed = b % SAMPLE === 0;
@@ -342,6 +371,7 @@ export class Driver {
     if (n > 0 || waitMs <= 0) return n;
     for (let looks = 0; looks < spins || idle === 'latency'; looks++) {
       if (breath.pending()) return this.beginHalf();
+      if (pause !== null && looks > EAGER_LOOKS) pause(PAUSES);
       if (looks % LOOKS === LOOKS - 1 && record.words[record.at + T_COMMAND] !== CMD_RUN) return 0;
       if (looks % (LOOKS * 64) === LOOKS * 64 - 1) {
         this.env.readClock();

@@ -27,7 +27,7 @@ import { importModule } from './importModule.ts';
 import { installResolver } from './resolver.ts';
 import { installSyncOutput } from './output.ts';
 import { Thread, type ThreadMessage, type WorkerData } from './plan.ts';
-import { observeGc, pollWait } from './threadParts.ts';
+import { observeGc, threadSleep } from './threadParts.ts';
 
 const { plan, worker, module } = workerData as WorkerData;
 const me = plan.workerThreads[worker]!;
@@ -173,7 +173,7 @@ const breath: Breath = {
     const next = a < 0 ? b : b < 0 ? a : Math.min(a, b);
     return (phase === 'serving' || phase === 'draining') && (next < 0 || next > DRAIN_LOOK_MS) ? DRAIN_LOOK_MS : next;
   },
-  wait: port === null ? null : pollWait(thread, port, bell),
+  ...threadSleep(thread, port, bell, false),
 };
 
 const driver = new Driver({
@@ -194,6 +194,8 @@ const driver = new Driver({
   },
   idle: plan.idle,
   spins: plan.spins,
+  pause: native?.pause ?? null,
+  blocking: false,
   breath,
   command,
   failed: (error) => {

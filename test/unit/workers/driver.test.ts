@@ -89,6 +89,8 @@ function rig(poll: boolean, idle: IdleMode, arrivals: number, spins = 8): Rig {
     messages: null,
     idle,
     spins,
+    pause: null,
+    blocking: false,
     breath: {
       dispatcherPull: null,
       stackBegin: () => {
@@ -104,6 +106,7 @@ function rig(poll: boolean, idle: IdleMode, arrivals: number, spins = 8): Rig {
       pending: () => r.work > 0,
       nextDeadlineMs: () => -1,
       wait: poll ? () => asleep('poll') : null,
+      watch: null,
     },
     command: () => {
       ended();
