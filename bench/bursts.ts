@@ -5,11 +5,7 @@
  *
  * `inspect` verifies headers and checksum of each frame; `emit` gathers payload from the arena into each and completes its
  * checksum. Bursts of 16, payload 1448 and 64 bytes, all of it in cache. The reset of descriptors is part of every call.
- *
- * Recorded 2026-11, Node 20.20, a shared virtual machine with 2 busy CPUs (Xeon); ns a frame, native against TypeScript: inspect 60
- * and 394 with 1448 bytes, 34 and 98 with 64; emit 83 and 948, 48 and 182. So native is worth 3 to 11 times here.
  */
-import { Bench } from 'tinybench';
 import { createNativeBursts, loadNative, nativeProblem } from '../src/ports/native.ts';
 import { type Bursts, COPY_FROM_ARENA, WORK_CSUM } from '../src/rings/bursts.ts';
 import { createFrameTable, FrameTable } from '../src/rings/frameTable.ts';
@@ -19,7 +15,8 @@ import { createTwinBursts } from '../src/wire/burst/twin.ts';
 import { ETHERTYPE_IPV4, LEN_ETHERNET, setEthernet } from '../src/wire/ethernet.ts';
 import { LEN_IPV4, PROTO_TCP, setIpv4 } from '../src/wire/ipv4.ts';
 import { ACK, LEN_TCP, OFF_CHECKSUM, OFF_DATA } from '../src/wire/tcp.ts';
-import { environment, row } from './environment.ts';
+import { micro } from './micro.ts';
+import type { Question } from './question.ts';
 
 const BURST = 16;
 const FRAME_BYTES = 2048;
@@ -108,27 +105,34 @@ function check(r: Rig, what: string): void {
   if (r.bursts.badEntries() !== 0) throw new Error(`${what}: ${r.bursts.badEntries()} entries refused`);
 }
 
-async function main(): Promise<void> {
-  const native = loadNative();
-  if (native === null) process.stdout.write(`# native left out: ${nativeProblem()}\n`);
-  const ms = Number(process.env.BENCH_MS ?? 500);
-  const bench = new Bench({ time: ms, warmupTime: ms / 2 });
-  for (const payload of [1448, 64]) {
-    const rigs: [string, Rig][] = [['TypeScript', rig(createTwinBursts, payload)]];
-    if (native !== null) rigs.unshift(['native', rig((f, a) => createNativeBursts(native, f, a), payload)]);
-    for (const [by, r] of rigs) {
-      check(r, by);
-      bench.add(`inspect ${payload} B, ${by}`, r.inspect);
-      bench.add(`emit ${payload} B, ${by}`, r.emit);
+export const bursts: Question = {
+  name: 'bursts',
+  asks: 'frames a second through `inspect` and `emit`, the native bursts against their TypeScript twins',
+  method:
+    'Bursts of 16 frames of one connection, in cache. `inspect` verifies headers and checksum of each; `emit` gathers its payload and completes its checksum. Setting the descriptors back is part of both.',
+  seconds: 0.4,
+  rounds: 5,
+  run: async (plan, sheet) => {
+    const native = loadNative();
+    for (const payload of [1448, 64]) {
+      const names = { inspect: `bursts inspect ${payload}`, emit: `bursts emit ${payload}` };
+      if (native === null) {
+        for (const name of Object.values(names)) sheet.skip(name, `no native addon: ${nativeProblem()}`);
+        continue;
+      }
+      const ours = rig((f, a) => createNativeBursts(native, f, a), payload);
+      const twin = rig(createTwinBursts, payload);
+      check(ours, 'native');
+      check(twin, 'TypeScript');
+      const cases = (['inspect', 'emit'] as const).map((call) => ({
+        name: names[call],
+        unit: 'frames',
+        perCall: BURST,
+        ours: ours[call],
+        peer: twin[call],
+        peerName: 'TypeScript twin',
+      }));
+      await micro(cases, plan, sheet);
     }
-  }
-  process.stdout.write(`${environment('ns a frame in inspect and emit, bursts of 16')}\n${row(['', 'median', 'spread (MAD)'])}\n`);
-  await bench.run();
-  for (const task of bench.tasks) {
-    const { latency } = task.result as { latency: { p50: number; mad: number } };
-    const ns = (msOfBurst: number): string => ((msOfBurst * 1e6) / BURST).toFixed(1);
-    process.stdout.write(`${row([task.name, ns(latency.p50), ns(latency.mad)])}\n`);
-  }
-}
-
-await main();
+  },
+};

@@ -1,6 +1,30 @@
-/** What a figure was measured on: the header of every bench. */
+/** What figures were measured on. */
 import { readFileSync } from 'node:fs';
 import { availableParallelism, cpus, release } from 'node:os';
+import { loadNative } from '../src/ports/native.ts';
+import { readMachine } from '../src/main/cpus.ts';
+import type { Cores } from './question.ts';
+import { hasProgram } from './program.ts';
+
+export interface Environment {
+  date: string;
+  node: string;
+  v8: string;
+  kernel: string;
+  cpu: string;
+  /** CPUs this process may use. */
+  cpus: number;
+  /** Which of them the server and the client were pinned to; null: not pinned. */
+  cores: Cores | null;
+  governor: string;
+  root: boolean;
+  /** The native addon is there. */
+  addon: boolean;
+  /** Of one minute, before the run. */
+  loadBefore: number;
+  seconds: number;
+  rounds: number;
+}
 
 function read(path: string): string | null {
   try {
@@ -10,15 +34,37 @@ function read(path: string): string | null {
   }
 }
 
-/** Node, V8, kernel, CPU, governor and load, in lines that begin with `#`. */
-export function environment(question: string): string {
-  const governor = read('/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor') ?? 'unknown';
-  return [
-    `# ${question}`,
-    `# node ${process.versions.node}, V8 ${process.versions.v8}, Linux ${release()}`,
-    `# ${cpus()[0]?.model ?? 'unknown CPU'}, ${availableParallelism()} usable CPUs, governor ${governor}, load ${read('/proc/loadavg')?.split(' ')[0] ?? '?'}`,
-  ].join('\n');
+/** Two CPUs for server and client, the first two this process may use; -1 where there are no two or taskset is missing. */
+export function chooseCores(): Cores {
+  const { allowed } = readMachine();
+  if (allowed.length < 2 || !hasProgram('taskset')) return { server: -1, client: -1 };
+  return { server: allowed[0]!, client: allowed[1]! };
 }
 
-/** One line of a table. */
-export const row = (cells: readonly string[]): string => cells.map((c, i) => (i === 0 ? c.padEnd(34) : c.padStart(14))).join('');
+export function environmentOf(cores: Cores, seconds: number, rounds: number): Environment {
+  return {
+    date: new Date().toISOString().slice(0, 10),
+    node: process.versions.node,
+    v8: process.versions.v8,
+    kernel: release(),
+    cpu: cpus()[0]?.model ?? 'unknown',
+    cpus: availableParallelism(),
+    cores: cores.server < 0 ? null : cores,
+    governor: read('/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor') ?? 'unknown',
+    root: process.getuid?.() === 0,
+    addon: loadNative() !== null,
+    loadBefore: Number(read('/proc/loadavg')?.split(' ')[0] ?? 0),
+    seconds,
+    rounds,
+  };
+}
+
+/** The same for people, in lines that begin with `#`. */
+export function describeEnvironment(e: Environment): string[] {
+  const where = e.cores === null ? 'not pinned' : `server on CPU ${e.cores.server}, client on CPU ${e.cores.client}`;
+  return [
+    `# ${e.date}, node ${e.node} (V8 ${e.v8}), Linux ${e.kernel}, ${e.root ? 'root' : 'not root'}, ${e.addon ? 'native addon' : 'no native addon'}`,
+    `# ${e.cpu}, ${e.cpus} usable CPUs, ${where}, governor ${e.governor}, load before ${e.loadBefore}`,
+    `# ${e.rounds} rounds of ${e.seconds} s a side, in turn; medians`,
+  ];
+}

@@ -1,0 +1,58 @@
+// The load generator on node:net and node:dgram. Gets a load as a line of JSON on stdin, answers with one on stdout; stays for the next.
+import { connect } from 'node:net';
+import { createInterface } from 'node:readline';
+import { Work } from './work.mjs';
+
+class Wire {
+  full = false;
+
+  constructor(socket, flow) {
+    this.socket = socket;
+    socket.on('connect', () => flow.opened());
+    socket.on('data', (data) => flow.received(data, data.length));
+    socket.on('drain', () => {
+      this.full = false;
+      flow.writable();
+    });
+    socket.on('error', () => socket.destroy());
+    socket.on('end', () => {
+      socket.destroy();
+      flow.ended();
+    });
+    socket.on('close', () => flow.ended());
+  }
+
+  write(bytes, offset, length) {
+    if (this.full || this.socket.destroyed) return 0;
+    this.full = !this.socket.write(bytes.subarray(offset, offset + length));
+    return length;
+  }
+
+  again() {
+    if (!this.full) setImmediate(() => this.socket.emit('drain'));
+  }
+
+  finish() {
+    this.socket.end();
+  }
+
+  /** FIN, and no further thought: `destroy` would do the same with a turn of the loop in between. */
+  close() {
+    this.socket.destroy();
+  }
+}
+
+function begin(load) {
+  const work = new Work(
+    load,
+    (flow) => {
+      flow.wire = new Wire(connect({ host: load.address, port: load.port, noDelay: true, allowHalfOpen: true }), flow);
+    },
+    (result) => process.stdout.write(`${JSON.stringify(result)}\n`),
+  );
+  work.start();
+}
+
+createInterface({ input: process.stdin }).on('line', (line) => begin(JSON.parse(line)));
+process.stdin.on('end', () => process.exit(0));
+process.stdout.write('ready\n');

@@ -1,0 +1,47 @@
+/**
+ * How many HTTP requests a second, over kept connections and with a connection each?
+ *
+ *   npm run bench -- http
+ */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { perSecond } from './load.ts';
+import { group, matrix } from './matrix.ts';
+import { ROOT } from './program.ts';
+import type { Question } from './question.ts';
+
+/** The directory the example serves: its index is the body that the others send. */
+function exampleRoot(): string {
+  const directory = join(ROOT, 'build/bench/root');
+  mkdirSync(directory, { recursive: true });
+  writeFileSync(join(directory, 'index.html'), 'Hello, World!');
+  return directory;
+}
+
+const requests = [perSecond('requests')];
+const casesOf = (what: string) => [
+  { name: `${what} keep-alive`, load: { mode: 'http' as const, connections: 64, size: 1 }, measures: requests },
+  { name: `${what} close`, load: { mode: 'http-close' as const, connections: 64, size: 1 }, measures: requests },
+];
+
+export const http: Question = {
+  name: 'http',
+  asks: 'HTTP requests a second over 64 connections, kept (keep-alive) and one each (close); the http-server example beside it',
+  method:
+    'Both sides parse and validate the whole request head, and answer with the same body of 13 bytes and a Date. The client is wrk where it is installed, with one thread; the C client verifies answers, body included, before each of its rounds. `http-server` is our example, which looks a file up for each request; its peer is the same node:http server. On the switch both clients are JavaScript.',
+  seconds: 2,
+  rounds: 5,
+  run: (plan, sheet) =>
+    matrix(
+      [
+        group('http', 'node:http', casesOf('http'), 'wrk'),
+        {
+          ...group('http', 'node:http', casesOf('http-server'), 'wrk'),
+          onSwitch: false,
+          ours: { module: 'http-server', args: ['--root', exampleRoot(), '--listen', '7000'] },
+        },
+      ],
+      plan,
+      sheet,
+    ),
+};

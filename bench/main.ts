@@ -1,0 +1,145 @@
+/**
+ * `npm run bench`: asks questions, prints their answers.
+ *
+ * Exit codes: 0 every case that could run did, 1 a case failed (a wrong answer, a broken connection, a server that ended), 2 usage.
+ */
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import { chooseCores, describeEnvironment, environmentOf } from './environment.ts';
+import { isEnding, ROOT } from './program.ts';
+import { type Plan, PORTS, type PortName, type Question, Sheet } from './question.ts';
+import { QUESTIONS } from './questions.ts';
+import { type Answer, report } from './report.ts';
+import { table } from './table.ts';
+
+const DOCUMENT = join(ROOT, 'docs/benchmarks.md');
+const RESULTS = join(ROOT, 'bench/results');
+
+const USAGE = `npm run bench -- QUESTION… | all [options]
+  --json            the last line of stdout is the whole answer, one object (several questions: a line each)
+  --seconds S       of one round of one side (0.1 to 60)
+  --rounds N        rounds a side, in turn (1 to 100)
+  --warm S          how long each side works before it is measured, default 3
+  --port PORT       switch, tap or packet; may be given several times; default all
+  --out DIR         writes DIR/QUESTION.json too; with all, docs/benchmarks.md is made anew from DIR
+  --report          only makes docs/benchmarks.md anew from bench/results
+`;
+
+class UsageError extends Error {}
+
+interface Options {
+  questions: readonly Question[];
+  all: boolean;
+  json: boolean;
+  seconds: number | null;
+  rounds: number | null;
+  warm: number;
+  ports: readonly PortName[];
+  out: string | null;
+  report: boolean;
+}
+
+function numberOf(text: string | undefined, name: string, min: number, max: number, whole: boolean): number | null {
+  if (text === undefined) return null;
+  const n = Number(text);
+  if (text === '' || !(n >= min && n <= max) || (whole && !Number.isInteger(n)))
+    throw new UsageError(`--${name} ${text}: must be a ${whole ? 'whole ' : ''}number from ${min} to ${max}`);
+  return n;
+}
+
+function questionsOf(names: readonly string[]): Question[] {
+  if (names.includes('all')) return [...QUESTIONS];
+  return names.map((name) => {
+    const q = QUESTIONS.find((x) => x.name === name);
+    if (q === undefined) throw new UsageError(`no question "${name}"; there are ${QUESTIONS.map((x) => x.name).join(', ')}, and all`);
+    return q;
+  });
+}
+
+function portsOf(names: readonly string[]): PortName[] {
+  const unknown = names.find((p) => !(PORTS as readonly string[]).includes(p));
+  if (unknown !== undefined) throw new UsageError(`--port ${unknown}: must be one of ${PORTS.join(', ')}`);
+  return PORTS.filter((p) => names.length === 0 || names.includes(p));
+}
+
+function optionsOf(args: string[]): Options {
+  const one = { type: 'string' as const };
+  const flag = { type: 'boolean' as const, default: false };
+  const spec = { json: flag, report: flag, seconds: one, rounds: one, warm: one, out: one, port: { ...one, multiple: true as const } };
+  let parsed: ReturnType<typeof parseArgs<{ options: typeof spec; allowPositionals: true }>>;
+  try {
+    parsed = parseArgs({ args, allowPositionals: true, options: spec });
+  } catch (error) {
+    throw new UsageError((error as Error).message.split('. ')[0]);
+  }
+  const { values, positionals } = parsed;
+  return {
+    questions: questionsOf(positionals),
+    all: positionals.includes('all'),
+    json: values.json,
+    seconds: numberOf(values.seconds, 'seconds', 0.1, 60, false),
+    rounds: numberOf(values.rounds, 'rounds', 1, 100, true),
+    warm: numberOf(values.warm, 'warm', 0, 60, false) ?? 3,
+    ports: portsOf(values.port ?? []),
+    out: values.out === undefined ? null : resolve(values.out),
+    report: values.report,
+  };
+}
+
+async function ask(q: Question, o: Options): Promise<{ answer: Answer; failed: boolean }> {
+  const cores = chooseCores();
+  const [seconds, rounds] = [o.seconds ?? q.seconds, o.rounds ?? q.rounds];
+  const environment = environmentOf(cores, seconds, rounds);
+  const say = (line: string): void => void process.stderr.write(`bench ${q.name}: ${line}\n`);
+  const plan: Plan = { seconds, rounds, warmSeconds: o.warm, ports: o.ports, cores, say };
+  const sheet = new Sheet();
+  await q.run(plan, sheet).catch((error: Error) => {
+    say(`FAILED: ${error.stack}`);
+    sheet.fail(q.name, error.message);
+  });
+  return { answer: { question: q.name, environment, rows: sheet.rows, skipped: sheet.skipped }, failed: sheet.failed };
+}
+
+function print(q: Question, answer: Answer, json: boolean): void {
+  if (json) process.stdout.write(`${JSON.stringify(answer)}\n`);
+  else process.stdout.write(`# ${q.name}: ${q.asks}\n${describeEnvironment(answer.environment).join('\n')}\n${table(answer)}\n`);
+}
+
+/** Makes docs/benchmarks.md from every answer in a directory. */
+function writeReport(directory: string): void {
+  const files = readdirSync(directory).filter((f) => f.endsWith('.json'));
+  const answers = files.map((f) => JSON.parse(readFileSync(join(directory, f), 'utf8')) as Answer);
+  if (answers.length === 0) throw new UsageError(`no results in ${directory}: run npm run bench -- all --json --out bench/results`);
+  writeFileSync(DOCUMENT, report(answers, QUESTIONS));
+  process.stderr.write(`bench: wrote ${DOCUMENT}\n`);
+}
+
+async function main(args: string[]): Promise<number> {
+  const o = optionsOf(args);
+  if (o.report) {
+    writeReport(o.out ?? RESULTS);
+    return 0;
+  }
+  if (o.questions.length === 0) {
+    process.stdout.write(`${USAGE}\n${QUESTIONS.map((q) => `  ${q.name.padEnd(8)} ${q.asks}`).join('\n')}\n`);
+    return 0;
+  }
+  let failed = false;
+  for (const q of o.questions) {
+    const a = await ask(q, o);
+    if (isEnding()) return 130;
+    failed ||= a.failed;
+    print(q, a.answer, o.json);
+    if (o.out === null) continue;
+    mkdirSync(o.out, { recursive: true });
+    writeFileSync(join(o.out, `${q.name}.json`), `${JSON.stringify(a.answer, null, 2)}\n`);
+  }
+  if (o.all && o.out !== null) writeReport(o.out);
+  return failed ? 1 : 0;
+}
+
+process.exitCode = await main(process.argv.slice(2)).catch((error: Error) => {
+  process.stderr.write(error instanceof UsageError ? `bench: ${error.message}\n` : `bench: ${error.stack}\n`);
+  return error instanceof UsageError ? 2 : 1;
+});

@@ -1,0 +1,86 @@
+/** The large questions: every case over every port that was asked for, against node's modules doing the same. */
+import { clientProblem, hasWrk } from './client.ts';
+import { type Case, duel, type Side } from './duel.ts';
+import { Network, networkProblem } from './network.ts';
+import type { Plan, PortName, Sheet } from './question.ts';
+import { benchServer, CannotRun, type Client, type OurProgram, type Server, startNode, startOurs } from './server.ts';
+import { startNodePair, startSwitch } from './station.ts';
+
+/** Cases that one pair of servers answers. */
+export interface Group {
+  /** Ours on the switch too, by module in bench/servers; false where only a kernel client asks. */
+  onSwitch: boolean;
+  ours: OurProgram;
+  /** Mode of bench/servers/node.mjs, and its name in the rows. */
+  node: string;
+  nodeName: string;
+  client: Client;
+  cases: readonly Case[];
+}
+
+/** A group whose server of ours stands in bench/servers under the same name as node's mode. */
+export const group = (node: string, nodeName: string, cases: readonly Case[], client: Client = 'load'): Group => ({
+  onSwitch: true,
+  ours: benchServer(node),
+  node,
+  nodeName,
+  client,
+  cases,
+});
+
+/** Starts both sides one after the other; what stops one stops the group. */
+async function start(g: Group, port: PortName, net: Network | null, plan: Plan): Promise<{ ours: Server; peer: Server }> {
+  const client = g.client === 'wrk' && hasWrk() ? 'wrk' : 'load';
+  const ours = port === 'switch' ? await startSwitch(g.ours.module, plan.cores) : await startOurs(net!, port, g.ours, plan.cores, client);
+  try {
+    const peer =
+      port === 'switch'
+        ? await startNodePair(net, g.node, g.nodeName, plan.cores)
+        : await startNode(net!, g.node, `${g.nodeName}, veth, ${client === 'wrk' ? 'wrk' : 'C client'}`, plan.cores, client);
+    return { ours, peer };
+  } catch (error) {
+    await ours.stop().catch(() => {});
+    throw error;
+  }
+}
+
+async function measure(g: Group, port: PortName, net: Network | null, plan: Plan, sheet: Sheet): Promise<void> {
+  let sides: { ours: Server; peer: Server };
+  try {
+    sides = await start(g, port, net, plan);
+  } catch (error) {
+    for (const c of g.cases)
+      if (error instanceof CannotRun) sheet.skip(`${c.name}, ${port}`, error.message);
+      else sheet.fail(`${c.name}, ${port}`, (error as Error).message);
+    plan.say(`${g.cases.map((c) => c.name).join(', ')}, ${port}: ${(error as Error).message}`);
+    return;
+  }
+  for (const c of g.cases) await duel(c, port, sides.ours as Side, sides.peer, plan, sheet);
+  for (const side of [sides.ours, sides.peer])
+    await side.stop().catch((error: Error) => {
+      plan.say(`${g.node}, ${port}: FAILED: ${error.message}`);
+      sheet.fail(`${g.cases[0]!.name}, ${port}`, error.message);
+    });
+}
+
+/** Why a port cannot be measured here, or null. */
+function portProblem(port: PortName, noNetwork: string | null, noClient: string | null): string | null {
+  return port === 'switch' ? null : (noNetwork ?? noClient);
+}
+
+export async function matrix(groups: readonly Group[], plan: Plan, sheet: Sheet): Promise<void> {
+  const noNetwork = networkProblem();
+  const noClient = clientProblem();
+  const net = noNetwork === null ? new Network() : null;
+  try {
+    for (const g of groups)
+      for (const port of plan.ports) {
+        if (port === 'switch' && !g.onSwitch) continue;
+        const problem = portProblem(port, noNetwork, noClient);
+        if (problem === null) await measure(g, port, net, plan, sheet);
+        else for (const c of g.cases) sheet.skip(`${c.name}, ${port}`, problem);
+      }
+  } finally {
+    net?.remove();
+  }
+}
