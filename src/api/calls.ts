@@ -3,6 +3,7 @@
  * unless it is a negated errno; nothing throws except bad address text, and nothing is allocated.
  */
 import {
+  EADDRNOTAVAIL,
   EBADF,
   EINVAL,
   EMFILE,
@@ -113,6 +114,20 @@ export function connect(mctx: Mctx, s: number, remote: SocketAddress): number {
   const ip = addressOf(remote.address);
   if (mctx.outside) mctx.wake();
   return ip === 0 ? -EINVAL : mctx.sockets.connect(s, ip, remote.port);
+}
+
+/**
+ * Prepares connects to daddr:dport: finds the source ports whose flows come back to this worker, so that `connect` picks
+ * among them without searching. Not needed for that: an unprepared connect searches by itself. Returns how many there are,
+ * which bounds the connections to there at a time. `saddrBase` is INADDR_ANY or the stack's address, `numAddr` 1: it has no
+ * other (-EADDRNOTAVAIL). -EINVAL, -ENETUNREACH.
+ * @throws FlowringError EINVAL when an address is text and not an IPv4 address.
+ */
+export function initRss(mctx: Mctx, saddrBase: string | number, numAddr: number, daddr: string | number, dport: number): number {
+  const [from, to] = [addressOf(saddrBase), addressOf(daddr)];
+  if (!isPort(dport) || dport === 0 || to === 0 || !Number.isInteger(numAddr) || numAddr < 1) return -EINVAL;
+  if (numAddr !== 1 || (from !== 0 && from !== mctx.context.host.address())) return -EADDRNOTAVAIL;
+  return mctx.sockets.prepareSources(to, dport);
 }
 
 // hot: per burst

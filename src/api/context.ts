@@ -3,6 +3,7 @@
  */
 import type { Counters } from '../rings/counters.ts';
 import type { HostView } from '../rings/hostState.ts';
+import type { StackConfig } from '../stack/env.ts';
 import type { Sockets } from '../stack/sockets.ts';
 
 export interface WorkerContext {
@@ -13,6 +14,8 @@ export interface WorkerContext {
   readonly sockets: Sockets;
   readonly host: HostView;
   readonly counters: Counters;
+  /** What the stack was made with. */
+  readonly config: StackConfig;
   /**
    * Driver-owned loop: `handler` is called once every full breath, between input and output. It must return quickly and
    * not block. Returns true when it has more to do at once (events left on its list): the next breath then follows
@@ -25,8 +28,12 @@ export interface WorkerContext {
    * Between breaths it serves control: messages, logs, stop. Returns what the breath received.
    */
   turn(waitMs: number): number;
-  /** Main asked this worker to stop or drain: epollWait returns -EINTR from then on (once per `takeInterrupt`). */
+  /** Main asked this worker to stop or drain: epollWait returns -EINTR from then on. Signals that came are handled first. */
   interrupted(): boolean;
+  /** Has `handler` called between breaths when the process gets `signal`, 1..31; null: no more. */
+  onSignal(signal: number, handler: ((signal: number) => void) | null): void;
+  /** Whether a signal's handler was called since the last time this was asked. */
+  takeSignal(): boolean;
   /** Ends this worker from inside: listeners close, connections finish, the thread goes. */
   stop(): void;
   /**

@@ -31,7 +31,8 @@ export function epollCtl(mctx: Mctx, ep: number, op: number, s: number, event?: 
 /**
  * Runs at least one breath of the stack, then waits until an event is there or `timeoutMs` is over: 0 does not wait,
  * -1 waits for an event or an interrupt. Returns how many events stand in `events`, 0 after the timeout, -EINTR when the
- * worker was asked to stop (leave the loop), -EBADF, -EINVAL. Resolution 1 ms.
+ * worker was asked to stop (leave the loop) or a handler of `registerSignal` was called while it waited, -EBADF, -EINVAL.
+ * Resolution 1 ms.
  * Inside a handler of `run` it only looks, whatever the timeout.
  *
  * @example
@@ -52,12 +53,14 @@ export function epollWait(mctx: Mctx, ep: number, events: EpollEvents, maxevents
   const context = mctx.context;
   events.count = 0;
   if (context.interrupted()) return -EINTR;
+  // A handler that ran before the wait began interrupts nothing.
+  context.takeSignal();
   context.turn(0);
   let n = epolls.collect(consumer, events, maxevents);
   const since = context.clock[1]!;
   let left = timeoutMs < 0 ? TURN_MS_MAX : timeoutMs;
   while (n === 0 && left > 0) {
-    if (context.interrupted()) return -EINTR;
+    if (context.interrupted() || context.takeSignal()) return -EINTR;
     context.turn(left < TURN_MS_MAX ? left : TURN_MS_MAX);
     n = epolls.collect(consumer, events, maxevents);
     if (timeoutMs > 0) left = timeoutMs - ((context.clock[1]! - since) | 0);

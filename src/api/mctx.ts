@@ -51,7 +51,8 @@ export class Mctx {
 
 let mine: Mctx | null = null;
 
-function workerContext(call: string): WorkerContext {
+/** The thread's context; throws FLOWRING_NO_STACK, naming `call`, where there is none. */
+export function workerContext(call: string): WorkerContext {
   const context = currentContext();
   if (context === null) {
     throw new FlowringError(

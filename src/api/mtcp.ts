@@ -22,6 +22,7 @@ export {
   getpeername,
   getsockname,
   getsockopt,
+  initRss,
   IPPROTO_TCP,
   listen,
   MSG_DONTWAIT,
@@ -40,6 +41,8 @@ export {
   TCP_NODELAY,
   write,
 } from './calls.ts';
+export { getconf, setconf } from './configuration.ts';
+export type { MtcpConf } from './configuration.ts';
 export { EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EpollEvents } from './epoll.ts';
 export type { EpollEvent } from './epoll.ts';
 export { EAFNOSUPPORT, EPROTONOSUPPORT, errnoMessage, errnoName, ESOCKTNOSUPPORT, FlowringError } from './errors.ts';
@@ -47,6 +50,7 @@ export { epollCreate, epollCtl, epollWait, nowMs, nowUs, run, stop } from './loo
 export type { EventHandler } from './loop.ts';
 export { coreAffinitize, createContext, destroyContext } from './mctx.ts';
 export type { Mctx } from './mctx.ts';
+export { registerSignal, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH } from './signals.ts';
 export { IOV_MAX, readv, writev } from './vectors.ts';
 export type { IoVector } from './vectors.ts';
 export {

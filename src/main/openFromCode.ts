@@ -1,4 +1,5 @@
 /** `open(config)`: a runtime from code, as the command line makes one from flags. */
+import { constants } from 'node:os';
 import { pathToFileURL } from 'node:url';
 import type { FrameAudit } from '../rings/frameTable.ts';
 import { loadConfig } from './config/load.ts';
@@ -18,6 +19,8 @@ export interface OpenRuntime {
   onListening(callback: (address: number, port: number) => void): void;
   /** Posts a structured-cloneable value to a worker's `parentPort`. */
   postMessage(worker: number, value: unknown): void;
+  /** Has the handlers that programs registered for a signal called in every worker: how a process hands its own on. */
+  signal(signal: NodeJS.Signals): void;
   figures(): ThreadFigures[];
   /** Frames by owner: when closed, all are free. */
   audit(): FrameAudit;
@@ -57,6 +60,7 @@ export async function open(config: ConfigInput = {}): Promise<OpenRuntime> {
       runtime.onListening = callback;
     },
     postMessage: (worker, value) => runtime.postMessage(worker, value),
+    signal: (signal) => runtime.signal(constants.signals[signal]),
     figures: () => runtime.figures(),
     audit: () => runtime.audit(),
     close: async () => {

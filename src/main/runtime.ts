@@ -7,7 +7,7 @@ import { Worker } from 'node:worker_threads';
 import { loadNative } from '../ports/native.ts';
 import type { PortHandle } from '../ports/port.ts';
 import { CMD_DRAIN, CMD_RUN, CMD_STOP, ThreadRecord } from '../rings/control.ts';
-import { T_COMMAND, T_CPU, T_STATE, TS_FAILED, TS_QUIET, TS_STOPPED } from '../rings/control.ts';
+import { T_COMMAND, T_CPU, T_SIGNALS, T_STATE, TS_FAILED, TS_QUIET, TS_STOPPED } from '../rings/control.ts';
 import { C_CPU_NS, Counters } from '../rings/counters.ts';
 import { BELL_EVENTFD, Doorbell } from '../rings/doorbell.ts';
 import { auditFrames, type FrameAudit, FrameTable } from '../rings/frameTable.ts';
@@ -105,6 +105,8 @@ export class Runtime {
   private readonly mainCounters: Counters;
   /** Highest exit code a program asked for. */
   exitCode = 0;
+  /** Called with the number of each signal a program asks for: whoever owns the process listens and calls `signal`. */
+  onSignalAsked: ((signal: number) => void) | null = null;
   /** Called for each address:port once every worker is ready, then as they come. */
   onListening: ((address: number, port: number) => void) | null = null;
 
@@ -177,6 +179,7 @@ export class Runtime {
       this.listeners.push(m);
       if (!known && this.isReady()) this.onListening?.(m.address, m.port);
     } else if (m.type === 'ready') this.ready.add(m.worker);
+    else if (m.type === 'signal') this.onSignalAsked?.(m.signal);
     else if (m.type === 'quiet') this.wake();
     else if (m.type === 'exitCode') this.exitCode = Math.max(this.exitCode, m.code);
     else this.failure ??= Object.assign(new Error(m.message), { stack: m.stack, code: m.code });
@@ -224,6 +227,15 @@ export class Runtime {
     if (t === undefined) throw new RangeError(`no worker ${worker}: this runtime has ${this.plan.workers}`);
     t.postMessage(value);
     this.bellOf(worker).ring();
+  }
+
+  /** Has the programs' handlers of `signal`, 1..31, called in every worker. */
+  signal(signal: number): void {
+    for (let w = 0; w < this.plan.workers; w++) {
+      const r = this.record(w);
+      Atomics.or(r.words, r.at + T_SIGNALS, 1 << signal);
+      this.bellOf(w).ring();
+    }
   }
 
   private threadPlan(id: number): ThreadPlan {

@@ -116,6 +116,10 @@ export class SocketTable implements Sockets {
     return this.pipes.open();
   }
 
+  prepareSources(ip: number, port: number): number {
+    return this.tcp.prepareSources(ip, port);
+  }
+
   inUse(): number {
     return this.tcp.inUse();
   }

@@ -160,6 +160,11 @@ export interface Sockets extends SocketCalls {
   open(): number;
   /** New pipe: the id of its end to read from, the next one is the end to write to; or -EMFILE. */
   openPipe(): number;
+  /**
+   * Finds the local ports from which connections to ip:port come home to this worker, and keeps them for `connect`. How many;
+   * -ENETUNREACH.
+   */
+  prepareSources(ip: number, port: number): number;
   /** Connections not yet CLOSED, TIME_WAIT included, and listeners. */
   inUse(): number;
   readonly ready: ReadyList;

@@ -114,6 +114,7 @@ export type ThreadMessage =
   | { type: 'listening'; worker: number; address: number; port: number }
   | { type: 'ready'; worker: number }
   | { type: 'quiet'; worker: number }
+  | { type: 'signal'; worker: number; signal: number }
   | { type: 'error'; worker: number; message: string; stack: string; code: string }
   | { type: 'exitCode'; worker: number; code: number };
 

@@ -26,6 +26,7 @@ import { type Breath, Driver } from './driver.ts';
 import { importModule } from './importModule.ts';
 import { installResolver } from './resolver.ts';
 import { installSyncOutput } from './output.ts';
+import { WorkerSignals } from './signals.ts';
 import { Thread, type ThreadMessage, type WorkerData } from './plan.ts';
 import { observeGc, threadSleep } from './threadParts.ts';
 
@@ -38,6 +39,8 @@ const clock = record.clock();
 const post = (m: ThreadMessage): void => parentPort!.postMessage(m);
 installSyncOutput(plan.stdout);
 observeGc(thread);
+
+const signals = new WorkerSignals(record, (signal) => post({ type: 'signal', worker, signal }));
 
 let port: Port | null = null;
 let dispatcher: Dispatcher | null = null;
@@ -147,6 +150,7 @@ process.on('exit', () => {
 });
 
 function command(c: number): boolean {
+  signals.deliver();
   if (phase === 'running') beginDrain();
   if (phase === 'serving' && (ending || c === CMD_STOP || stack.drained() || served())) closeConnections();
   if (phase === 'draining' && (c === CMD_STOP || stack.drained() || ((clock[1]! - drainBy) | 0) >= 0)) becomeQuiet();
@@ -161,12 +165,16 @@ function command(c: number): boolean {
 // The breath ------------------------------------------------------------------------------------------------------
 const breath: Breath = {
   dispatcherPull: dispatcher === null ? null : () => dispatcher!.pull(),
-  stackBegin: () => stack.begin(),
+  stackBegin: () => {
+    signals.deliver();
+    return stack.begin();
+  },
   handler: null,
   stackEnd: () => stack.end(),
   dispatcherPush: dispatcher === null ? null : () => dispatcher!.push(),
   flush,
-  pending: () => (phase === 'quiet' ? workerPort.redirected() : stack.pending()) || (dispatcher?.pending() ?? false) || ending,
+  pending: () =>
+    (phase === 'quiet' ? workerPort.redirected() : stack.pending() || signals.pending()) || (dispatcher?.pending() ?? false) || ending,
   nextDeadlineMs: () => {
     const a = phase === 'quiet' ? -1 : stack.nextDeadlineMs();
     const b = dispatcher === null ? -1 : dispatcher.nextDeadlineMs();
@@ -219,6 +227,7 @@ const context: WorkerContext = {
   sockets: stack.sockets,
   host,
   counters,
+  config: plan.stack,
   clock,
   setHandler: (handler) => {
     breath.handler = handler;
@@ -229,7 +238,12 @@ const context: WorkerContext = {
     if (phase !== 'running') return 0;
     return driver.turn(waitMs);
   },
-  interrupted: () => ending || record.get(T_COMMAND) !== CMD_RUN,
+  interrupted: () => {
+    signals.deliver();
+    return ending || record.get(T_COMMAND) !== CMD_RUN;
+  },
+  onSignal: (signal, handler) => signals.set(signal, handler),
+  takeSignal: () => signals.take(),
   stop: () => {
     ending = true;
     record.set(T_COMMAND, CMD_DRAIN);

@@ -4,16 +4,17 @@ import type { HostView } from '../../src/rings/hostState.ts';
 import type { SimHost, Simulation } from './simulation.ts';
 
 /** One worker of a simulated host, as its thread would inject it. */
-export function contextOf(sim: Simulation, host: SimHost): WorkerContext & { ended: boolean } {
-  const worker = host.workers[0]!;
+export function contextOf(sim: Simulation, host: SimHost, index = 0): WorkerContext & { ended: boolean } {
+  const worker = host.workers[index]!;
   const clock = new Int32Array([sim.us | 0, Math.floor(sim.us / 1000) | 0]);
   const context = {
-    worker: 0,
-    workers: 1,
+    worker: index,
+    workers: host.workers.length,
     cpu: -1,
     sockets: worker.sockets,
     host: { address: () => host.address } as HostView,
     counters: worker.counters,
+    config: worker.config,
     clock,
     ended: false,
     setHandler: (handler: (() => boolean | void) | null) => {
@@ -27,6 +28,8 @@ export function contextOf(sim: Simulation, host: SimHost): WorkerContext & { end
       return moved ? 1 : 0;
     },
     interrupted: () => context.ended,
+    onSignal: () => {},
+    takeSignal: () => false,
     stop: () => {
       context.ended = true;
       worker.stack.drain();

@@ -8,6 +8,7 @@ import * as assert from 'uvu/assert';
 import { injectContext } from '../../src/api/context.ts';
 import * as m from '../../src/api/mtcp.ts';
 import type { Impairment } from '../../src/ports/impairment.ts';
+import { C_REDIRECTED } from '../../src/rings/counters.ts';
 import { outcomeOf, runProgram } from '../unit/examples/program.ts';
 import { contextOf } from './contexts.ts';
 import { Simulation } from './simulation.ts';
@@ -118,6 +119,40 @@ test('epoll over the real ready list: closed and reused ids, DEL, moves between 
   assert.is(m.epollCtl(server, other, m.EPOLL_CTL_MOD, again, { events: m.EPOLLIN }), -m.ENOENT);
   assert.is(m.close(server, other), 0);
   injectContext(null);
+  sim.end();
+});
+
+test('initRss: the workers divide the source ports among them, and connects from those come home', () => {
+  const sim = new Simulation({ seed: SEED, workers: 3 });
+  const [server, client] = [sim.host(0), sim.host(1)];
+  const accepting = server.workers.map((w) => {
+    const s = w.sockets.open();
+    assert.is(w.sockets.bind(s, 0, 80), 0);
+    assert.is(w.sockets.listen(s, 100), 0);
+    return { w, s };
+  });
+  let prepared = 0;
+  const opened: [number, number][] = [];
+  for (const [index, w] of client.workers.entries()) {
+    injectContext(contextOf(sim, client, index));
+    const mctx = m.createContext();
+    const n = m.initRss(mctx, m.INADDR_ANY, 1, server.address, 80);
+    assert.ok(n > 8000, `${n} ports for worker ${index}`);
+    prepared += n;
+    assert.is(m.initRss(mctx, m.INADDR_ANY, 1, client.address, 80), -m.ENETUNREACH);
+    for (let i = 0; i < 40; i++) {
+      const s = m.socket(mctx, m.AF_INET, m.SOCK_STREAM, 0);
+      assert.is(m.connect(mctx, s, { address: server.address, port: 80 }), -m.EINPROGRESS);
+      opened.push([index, w.sockets.localPort(s)]);
+    }
+  }
+  assert.is(prepared, 28232, 'every port of the range comes home to one of them');
+  sim.run(200);
+  assert.is(new Set(opened.map(([, port]) => port)).size, 120);
+  let accepted = 0;
+  for (const { w, s } of accepting) while (w.sockets.accept(s) >= 0) accepted++;
+  assert.is(accepted, 120);
+  for (const w of client.workers) assert.is(w.counters.v[C_REDIRECTED], 0, 'no segment went astray');
   sim.end();
 });
 

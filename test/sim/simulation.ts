@@ -88,6 +88,7 @@ export interface SimWorker {
   readonly sockets: Sockets;
   readonly counters: Counters;
   readonly port: WorkerPort;
+  readonly config: StackConfig;
 }
 
 function simWorker(parts: Omit<StackEnv, 'arena' | 'bursts' | 'flowHash'>, native: Native | undefined): SimWorker {
@@ -95,7 +96,7 @@ function simWorker(parts: Omit<StackEnv, 'arena' | 'bursts' | 'flowHash'>, nativ
   const frames = parts.port.frames;
   const bursts = native === undefined ? createTwinBursts(frames, arena.memory) : createNativeBursts(native, frames, arena.memory);
   const stack = createStack({ ...parts, arena, bursts, flowHash });
-  return { stack, sockets: stack.sockets, counters: parts.counters, port: parts.port };
+  return { stack, sockets: stack.sockets, counters: parts.counters, port: parts.port, config: parts.config };
 }
 
 export class SimHost {

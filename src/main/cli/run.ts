@@ -12,7 +12,11 @@ import { drainOnSignals } from './signals.ts';
 export async function runCommand(options: RunOptions): Promise<number> {
   const runtime = openRuntime(options.config, (line) => process.stderr.write(`flowring: ${line}\n`));
   runtime.onListening = (address, port) => process.stdout.write(`listening ${formatIpv4(address)}:${port}\n`);
-  const signals = drainOnSignals(() => runtime.close());
+  const signals = drainOnSignals(
+    () => runtime.close(),
+    (n) => runtime.signal(n),
+  );
+  runtime.onSignalAsked = signals.forward;
   let code = 0;
   let refused: NodeJS.ErrnoException | null = null;
   try {

@@ -164,6 +164,12 @@ export class TcpSockets implements SocketKind {
     return (this.flags[s] & T_BOUND) !== 0 ? this.sourcePorts.bound(s, local, ip, port) : this.sourcePorts.any(s, local, ip, port);
   }
 
+  prepareSources(ip: number, port: number): number {
+    const { host } = this.m.env;
+    if (host.nextHop(ip) === 0 || ip >>> 28 >= 14 || ip === host.address()) return -ENETUNREACH;
+    return this.sourcePorts.prepare(host.address(), ip, port);
+  }
+
   // hot: per packet
   read(s: number, buffer: Uint8Array, offset: number, length: number, peek: boolean): number {
     if (!this.isOpen(s)) return -EBADF;

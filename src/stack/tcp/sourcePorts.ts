@@ -21,6 +21,10 @@ export class SourcePorts {
   private scarceIp = 0;
   private scarcePort = 0;
   private scarceUntilMs = 0;
+  /** Local ports that `prepare` found to come home from poolIp:poolPort; port 0: none prepared. */
+  private pool = new Uint16Array(0);
+  private poolIp = 0;
+  private poolPort = 0;
 
   constructor(m: Machine, handshake: Handshake) {
     this.m = m;
@@ -66,6 +70,7 @@ export class SourcePorts {
       if (result === -EINPROGRESS) return result;
     }
     const offset = (halfSip(this.portKey0, this.portKey1, ip, local, port, 2, 4) ^ this.m.env.random()) >>> 1;
+    if (port === this.poolPort && ip === this.poolIp && this.fromPool(s, local, ip, port, offset)) return -EINPROGRESS;
     for (let i = 0; i < EPHEMERAL_COUNT; i++) {
       const localPort = EPHEMERAL_FIRST + ((offset + i) % EPHEMERAL_COUNT);
       if (this.m.boundTo[localPort] !== 0 || !this.home(local, ip, port, localPort)) continue;
@@ -92,6 +97,31 @@ export class SourcePorts {
       return -EINPROGRESS;
     }
     return -EADDRNOTAVAIL;
+  }
+
+  /** Looks for all ports whose flows with ip:port come home, once, so that connects to there need not. How many there are. */
+  prepare(local: number, ip: number, port: number): number {
+    const pool = new Uint16Array(EPHEMERAL_COUNT);
+    let n = 0;
+    for (let i = 0; i < EPHEMERAL_COUNT; i++) {
+      const localPort = EPHEMERAL_FIRST + i;
+      if (this.m.boundTo[localPort] === 0 && this.home(local, ip, port, localPort)) pool[n++] = localPort;
+    }
+    this.pool = pool.slice(0, n);
+    this.poolIp = ip;
+    this.poolPort = port;
+    return n;
+  }
+
+  /** Opens from the first prepared port, from `offset` on, that is still free and still comes home. */
+  private fromPool(s: number, local: number, ip: number, port: number, offset: number): boolean {
+    const n = this.pool.length;
+    for (let i = 0; i < n; i++) {
+      const localPort = this.pool[(offset + i) % n];
+      if (this.m.boundTo[localPort] !== 0 || !this.home(local, ip, port, localPort)) continue;
+      if (this.begin(s, local, ip, port, localPort)) return true;
+    }
+    return false;
   }
 
   private home(local: number, ip: number, port: number, localPort: number): boolean {

@@ -2,6 +2,7 @@
  * A scripted worker for the API's tests: sockets whose conditions the test sets by hand, the ready list as its contract
  * says (freed sockets stay listed until unlinked), and a driver whose turns run the test's script.
  */
+import { CONFIG } from '../stack/trace.ts';
 import type { WorkerContext } from '../../../src/api/context.ts';
 import { injectContext } from '../../../src/api/context.ts';
 import { COUNTERS_BYTES, Counters } from '../../../src/rings/counters.ts';
@@ -189,6 +190,11 @@ export class FakeSockets implements Sockets {
     return this.all.length - 1;
   }
 
+  prepareSources(ip: number, port: number): number {
+    this.calls.push(`prepareSources ${ip} ${port}`);
+    return 7;
+  }
+
   openPipe(): number {
     return -EMFILE;
   }
@@ -351,6 +357,9 @@ export class FakeWorker implements WorkerContext {
   readonly script: (() => void)[] = [];
   handler: (() => boolean | void) | null = null;
   asked = false;
+  readonly handlers = new Map<number, (signal: number) => void>();
+  signalled = false;
+  readonly config = CONFIG;
   stopped = 0;
   woken = 0;
 
@@ -377,6 +386,23 @@ export class FakeWorker implements WorkerContext {
 
   interrupted(): boolean {
     return this.asked;
+  }
+
+  onSignal(signal: number, handler: ((signal: number) => void) | null): void {
+    if (handler === null) this.handlers.delete(signal);
+    else this.handlers.set(signal, handler);
+  }
+
+  takeSignal(): boolean {
+    const came = this.signalled;
+    this.signalled = false;
+    return came;
+  }
+
+  /** What the worker does between breaths when a signal came. */
+  signal(n: number): void {
+    this.handlers.get(n)?.(n);
+    this.signalled = this.handlers.has(n);
   }
 
   stop(): void {

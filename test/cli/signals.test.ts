@@ -1,0 +1,93 @@
+// registerSignal, as a user meets it: signals of the process reach the program in every worker, in both loops.
+import { spawn } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+
+const BIN = fileURLToPath(new URL('../../../bin/flowring.js', import.meta.url));
+const scratch = mkdtempSync(join(tmpdir(), 'flowring-signals-'));
+test.after(() => rmSync(scratch, { recursive: true, force: true }));
+
+const HEAD = `
+import { createContext, epollCreate, epollWait, EpollEvents, errnoName, registerSignal, run, SIGHUP, SIGINT, stop } from 'flowring/mtcp';
+const mctx = createContext();
+const ep = epollCreate(mctx);
+const say = (text) => console.log('worker ' + mctx.worker + ' ' + text);
+registerSignal(SIGHUP, (n) => say('hangup ' + n));
+registerSignal(SIGINT, (n) => say('interrupt ' + n));
+`;
+const WAITS = `${HEAD}
+say('waits');
+const events = new EpollEvents(8);
+for (let n = 0; ; ) {
+  n = epollWait(mctx, ep, events, 8, -1);
+  say(errnoName(n));
+  if (++globalThis.waits >= 2) break;
+}
+stop(mctx);
+`.replace('for (let n = 0; ; ) {', 'globalThis.waits = 0;\nfor (let n = 0; ; ) {');
+const RUNS = `${HEAD}
+run(mctx, ep, () => {});
+say('waits');
+`;
+
+async function underSignals(name: string, text: string, signals: readonly [NodeJS.Signals, string][]) {
+  const file = join(scratch, `${name}.mjs`);
+  writeFileSync(file, text);
+  const child = spawn(process.execPath, [BIN, 'run', file, '--workers', '2', '--cpus', 'none'], { stdio: ['ignore', 'pipe', 'pipe'] });
+  let said = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding('utf8').on('data', (t: string) => {
+      said += t;
+    });
+  }
+  const ended = new Promise<number | null>((resolve) => child.on('close', (code, signal) => resolve(signal === null ? code : -1)));
+  const both = async (what: string): Promise<void> => {
+    const by = Date.now() + 30_000;
+    while (![0, 1].every((w) => said.includes(`worker ${w} ${what}\n`))) {
+      assert.ok(Date.now() < by && child.exitCode === null, `never said ${what}:\n${said}`);
+      await new Promise((done) => setTimeout(done, 20));
+    }
+  };
+  try {
+    await both('waits');
+    for (const [signal, answer] of signals) {
+      child.kill(signal);
+      await both(answer);
+    }
+    return { code: await ended, said };
+  } finally {
+    child.kill('SIGKILL');
+  }
+}
+
+test('the program owns the loop: its handler is called, the wait returns EINTR, the next one waits again', async () => {
+  const { code, said } = await underSignals('waits', WAITS, [
+    ['SIGHUP', 'hangup 1'],
+    ['SIGINT', 'interrupt 2'],
+  ]);
+  assert.is(code, 0, said);
+  for (const w of [0, 1]) {
+    const lines = said.split('\n').filter((l) => l.startsWith(`worker ${w} `));
+    assert.equal(
+      lines,
+      ['waits', 'hangup 1', 'EINTR', 'interrupt 2', 'EINTR'].map((t) => `worker ${w} ${t}`),
+      said,
+    );
+  }
+});
+
+test('the driver owns the loop: the same handlers, and SIGINT ends the run', async () => {
+  const { code, said } = await underSignals('runs', RUNS, [
+    ['SIGHUP', 'hangup 1'],
+    ['SIGINT', 'interrupt 2'],
+  ]);
+  assert.is(code, 0, said);
+  assert.match(said, /SIGINT: draining/);
+  for (const w of [0, 1]) assert.is(said.split(`worker ${w} interrupt 2\n`).length, 2, said);
+});
+
+test.run();
