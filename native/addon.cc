@@ -116,6 +116,7 @@ NAPI_MODULE_INIT() {
   registerThreadStats(env, exports);
   registerBell(env, exports);
   registerBursts(env, exports);
+  registerLink(env, exports);
   registerPorts(env, exports);
   define(env, exports, "closeAll", closeAll);
   return exports;

@@ -86,6 +86,7 @@ void registerClock(napi_env env, napi_value exports);
 void registerThreadStats(napi_env env, napi_value exports);
 void registerBell(napi_env env, napi_value exports);
 void registerBursts(napi_env env, napi_value exports);
+void registerLink(napi_env env, napi_value exports);
 void registerPorts(napi_env env, napi_value exports);
 
 // Closes every device and unlinks every file. Idempotent; process.on('exit') and atexit.

@@ -4,19 +4,22 @@
 // It has two halves, receiving and sending, which one thread attaches together or two threads one each, with an `own` block
 // each: then rxBurst and txBurst run at the same time, so they share no state that changes but what close() says.
 //
-// The `own` block is shared with src/ports: word 0 is the number of free frames, word 1 the last errno, words 16.. the drop
-// counters, words 64.. the stack of free frame ids: for receiving those to receive into, for sending alone those that are sent.
-// Only the thread that attached the half touches it.
+// The `own` block is shared with src/ports: word 0 is the number of free frames, word 1 the last errno, word 3 what is wrong with
+// the link (0, ENETDOWN, ENODEV), words 16.. the drop counters, words 64.. the stack of free frame ids: for receiving those to
+// receive into, for sending alone those that are sent. Only the thread that attached the half touches it.
 #pragma once
+#include <linux/filter.h>
+
 #include <atomic>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "frames.h"
 
 namespace flowring {
 
-constexpr int32_t P_FREE = 0, P_ERRNO = 1, P_RX_RESCATTER = 2, P_DROPS = 16, P_STACK = 64;
+constexpr int32_t P_FREE = 0, P_ERRNO = 1, P_RX_RESCATTER = 2, P_LINK = 3, P_DROPS = 16, P_STACK = 64;
 static_assert(P_DROPS + DROP_REASONS <= P_STACK, "drop counters reach into the stack of free frames");
 
 constexpr int32_t HALF_RX = 1, HALF_TX = 2, HALF_BOTH = HALF_RX | HALF_TX;
@@ -28,6 +31,13 @@ struct PortOptions {
   int32_t queues = 1, queue = 0;
   bool offload = true;
   int32_t mtu = 1500;
+  // AF_PACKET: slots of the receive ring, our address, what is let in, and of several queues the group to join (-1: make one) and
+  // the program that gives a frame its queue.
+  int32_t rxSlots = 0;
+  uint8_t mac[6] = {};
+  std::vector<sock_filter> filter, steer;
+  bool groupByHash = false;
+  int32_t group = -1;
 };
 
 // What opening found out; reasons are empty where there is nothing to say.
@@ -37,6 +47,9 @@ struct PortFacts {
   std::string reason;
   std::string name;
   uint8_t kernelMac[6] = {};
+  int32_t slots = 0, group = -1;
+  bool groupByHash = false;
+  std::string groupReason;
 };
 
 // The broker's memory, valid while attached.
@@ -72,7 +85,7 @@ struct Device {
   // Takes the first returned of `n` descriptors, frames brought home.
   virtual int32_t txBurst(PortMemory& m, int32_t* desc, int32_t n) = 0;
   // Until the device has something, `bellFd` or the wake rings, or `ms` passed. Returns whether the device is readable.
-  virtual bool wait(int bellFd, int ms) = 0;
+  virtual bool wait(PortMemory& m, int bellFd, int ms) = 0;
   // What a sleep waits for, at most kWatchedMax (watch.h) descriptors that poll(2) takes; how many. 0: only `wait` will do.
   virtual int descriptors(int*) { return 0; }
   // From any thread: ends a wait.
@@ -82,5 +95,6 @@ struct Device {
 };
 
 Device* makeTap();
+Device* makePacket();
 
 }  // namespace flowring

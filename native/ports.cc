@@ -54,19 +54,46 @@ int32_t intOf(napi_env env, napi_value o, const char* name) {
   return n;
 }
 
-// openPort(kind, { name, multiQueue, queues, queue, offload, mtu }) -> { handle, name, mtu, created, rxChecksum, txChecksum, tso, reason, kernelMac }
+// A classic BPF program: two words an instruction, as struct sock_filter lies in memory. Empty when it is none.
+std::vector<sock_filter> programOf(napi_env env, napi_value o, const char* name) {
+  napi_value v;
+  napi_typedarray_type type;
+  size_t words = 0;
+  void* data = nullptr;
+  std::vector<sock_filter> out;
+  if (napi_get_named_property(env, o, name, &v) != napi_ok || napi_get_typedarray_info(env, v, &type, &words, &data, nullptr, nullptr) != napi_ok) return out;
+  if (type != napi_int32_array || words % 2 != 0 || words / 2 > BPF_MAXINSNS) return out;
+  out.resize(words / 2);
+  memcpy(static_cast<void*>(out.data()), data, words * 4);
+  return out;
+}
+
+PortOptions optionsOf(napi_env env, napi_value o) {
+  PortOptions options;
+  options.name = stringOf(env, o, "name");
+  options.multiQueue = boolOf(env, o, "multiQueue");
+  options.queues = intOf(env, o, "queues");
+  options.queue = intOf(env, o, "queue");
+  options.offload = boolOf(env, o, "offload");
+  options.mtu = intOf(env, o, "mtu");
+  options.rxSlots = intOf(env, o, "rxSlots");
+  put32(options.mac, static_cast<uint32_t>(intOf(env, o, "macHi")));
+  put16(options.mac + 4, static_cast<uint32_t>(intOf(env, o, "macLo")));
+  options.filter = programOf(env, o, "filter");
+  options.steer = programOf(env, o, "steer");
+  options.groupByHash = boolOf(env, o, "groupByHash");
+  options.group = intOf(env, o, "group");
+  return options;
+}
+
+// openPort(kind, { name, multiQueue, queues, queue, offload, mtu, and for packet rxSlots, macHi, macLo, filter, steer, groupByHash, group })
+// -> { handle, name, mtu, created, rxChecksum, txChecksum, tso, reason, kernelMac, slots, group, groupByHash, groupReason }
 napi_value openPort(napi_env env, napi_callback_info info) {
   Args<2> a(env, info);
   const std::string kind = a.text(0);
-  if (kind != "tap") return fail(env, "EINVAL", "openPort: no port of kind '" + kind + "' in this addon");
-  PortOptions options;
-  options.name = stringOf(env, a[1], "name");
-  options.multiQueue = boolOf(env, a[1], "multiQueue");
-  options.queues = intOf(env, a[1], "queues");
-  options.queue = intOf(env, a[1], "queue");
-  options.offload = boolOf(env, a[1], "offload");
-  options.mtu = intOf(env, a[1], "mtu");
-  Device* device = makeTap();
+  Device* device = kind == "tap" ? makeTap() : kind == "packet" ? makePacket() : nullptr;
+  if (device == nullptr) return fail(env, "EINVAL", "openPort: no port of kind '" + kind + "' in this addon");
+  const PortOptions options = optionsOf(env, a[1]);
   PortFacts facts;
   std::string what;
   const int err = device->open(options, facts, what);
@@ -95,6 +122,10 @@ napi_value openPort(napi_env env, napi_callback_info info) {
   set(env, o, "name", text(env, facts.name));
   set(env, o, "reason", text(env, facts.reason));
   set(env, o, "kernelMac", text(env, mac));
+  set(env, o, "slots", number(env, facts.slots));
+  set(env, o, "group", number(env, facts.group));
+  napi_get_boolean(env, facts.groupByHash, &v), set(env, o, "groupByHash", v);
+  set(env, o, "groupReason", text(env, facts.groupReason));
   return o;
 }
 
@@ -139,7 +170,7 @@ napi_value txBurst(napi_env env, napi_callback_info info) {
 napi_value waitPort(napi_env env, napi_callback_info info) {
   Args<2> a(env, info);
   Attachment* t = of(a.data);
-  return number(env, t->device != nullptr && t->device->wait(a.i32(0), a.i32(1)) ? 1 : 0);
+  return number(env, t->device != nullptr && t->device->wait(t->m, a.i32(0), a.i32(1)) ? 1 : 0);
 }
 // watch(bellFd, wake) -> { arm, disarm, close } (watch.h), or null when the device can only be waited for
 napi_value watchPort(napi_env env, napi_callback_info info) {

@@ -33,7 +33,7 @@ class Tap final : public Device {
   int open(const PortOptions& options, PortFacts& facts, std::string& what) override;
   int32_t rxBurst(PortMemory& m, int32_t* desc, int32_t max) override;
   int32_t txBurst(PortMemory& m, int32_t* desc, int32_t n) override;
-  bool wait(int bellFd, int ms) override;
+  bool wait(PortMemory& m, int bellFd, int ms) override;
   int descriptors(int* fds) override;
   void wake() override;
   void close() override;
@@ -294,7 +294,7 @@ int32_t Tap::txBurst(PortMemory& m, int32_t* desc, int32_t n) {
   return n;
 }
 
-bool Tap::wait(int bellFd, int ms) {
+bool Tap::wait(PortMemory&, int bellFd, int ms) {
   pollfd p[3] = {{fd_, POLLIN, 0}, {wakeFd_, POLLIN, 0}, {bellFd, POLLIN, 0}};
   if (poll(p, bellFd >= 0 ? 3 : 2, ms) <= 0) return false;
   uint64_t rings;

@@ -1,5 +1,7 @@
 /** From a configuration to a runtime: opens the port it names and fills in what the runtime needs. */
+import type { DeviceOptions } from '../ports/device.ts';
 import { loadNative, nativeProblem } from '../ports/native.ts';
+import { openPacket } from '../ports/packet.ts';
 import type { PortHandle } from '../ports/port.ts';
 import { createSwitch, type Switch } from '../ports/switch.ts';
 import { openTap } from '../ports/tap.ts';
@@ -52,16 +54,18 @@ function openPort(c: Config): PortHandle {
   if (loadNative() === null) throw new ConfigError(`nic: ${c.nic} needs the native addon: ${nativeProblem()}`);
   checkPrivileges(c);
   checkAddressOwnership(c);
+  const [kind, name = ''] = c.nic.split(':') as [string, string?];
+  const device: DeviceOptions = {
+    name,
+    frames: c.frames,
+    frameBytes: c.frameBytes,
+    mtu: c.mtu,
+    mac: c.mac ?? undefined,
+    checksum: c.offloadTxChecksum !== 'off',
+    trains: c.offloadTso !== 'off',
+  };
   try {
-    return openTap({
-      name: c.nic.startsWith('tap:') ? c.nic.slice(4) : '',
-      frames: c.frames,
-      frameBytes: c.frameBytes,
-      mtu: c.mtu,
-      mac: c.mac ?? undefined,
-      checksum: c.offloadTxChecksum !== 'off',
-      trains: c.offloadTso !== 'off',
-    });
+    return kind === 'packet' ? openPacket({ ...device, rxSlots: c.packetRxSlots }) : openTap(device);
   } catch (error) {
     throw refusedPort(error as NodeJS.ErrnoException);
   }

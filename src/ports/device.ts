@@ -3,6 +3,7 @@
  * broker thread's side. A queue's thread and native code share one block: the stack of free frames and the drop counters.
  */
 import { randomBytes } from 'node:crypto';
+import { constants } from 'node:os';
 import { DROP_REASONS } from '../rings/drops.ts';
 import { createFrameTable, FrameTable } from '../rings/frameTable.ts';
 import { FRAME_BYTES_MAX, FRAME_BYTES_MIN, GENERATION_MASK, HEADROOM, MAX_WORKERS, OWNER_FREE, REGION_BYTES_MAX } from '../rings/layout.ts';
@@ -51,6 +52,7 @@ const LINK_HEADER = 18;
 export const TRAIN_BYTES_MAX = 65535 + 14;
 // native/port.h
 const P_FREE = 0;
+const P_LINK = 3;
 const P_DROPS = 16;
 const P_STACK = 64;
 const IFNAME_BYTES_MAX = 15;
@@ -167,6 +169,16 @@ function attach(a: PortAttachment, native: Native, frames: FrameTable, block: Sh
 function letGo(t: Attached): void {
   t.raw.detach();
   for (const id of t.ids) t.native.releaseMemory(id);
+}
+
+/** What native code last saw wrong with the interface of any queue, in words; empty when nothing is. */
+export function linkTrouble(queues: readonly PortAttachment[]): string {
+  for (const q of queues) {
+    const { block, txBlock } = q.own as DeviceOwn;
+    const seen = Atomics.load(new Int32Array(block), P_LINK) || Atomics.load(new Int32Array(txBlock), P_LINK);
+    if (seen !== 0) return `${q.name}: the interface is ${seen === constants.errno.ENODEV ? 'gone' : 'down'}`;
+  }
+  return '';
 }
 
 class DevicePort implements Port {

@@ -42,6 +42,45 @@ export interface OpenedPort {
   tso: boolean;
   reason: string;
   kernelMac: string;
+  /** Packet sockets: slots of the ring, and of one in a group the group, whether it spreads by the kernel's hash, and why. */
+  slots: number;
+  group: number;
+  groupByHash: boolean;
+  groupReason: string;
+}
+
+export interface OpenOptions {
+  name: string;
+  multiQueue: boolean;
+  /** Queues the port shall have, and which of them this is. */
+  queues: number;
+  queue: number;
+  offload: boolean;
+  mtu: number;
+  /** Packet sockets (ports/packet.ts, ports/bpf.ts). `group` -1 makes one. */
+  rxSlots?: number;
+  macHi?: number;
+  macLo?: number;
+  filter?: Int32Array;
+  steer?: Int32Array;
+  groupByHash?: boolean;
+  group?: number;
+}
+
+/** What an interface of the kernel is, and what it and its driver do with frames. */
+export interface LinkFacts {
+  mtu: number;
+  mac: string;
+  /** Set up by an administrator; has a carrier besides. */
+  up: boolean;
+  running: boolean;
+  ethernet: boolean;
+  loopback: boolean;
+  rxChecksum: boolean;
+  txChecksum: boolean;
+  tso: boolean;
+  gro: boolean;
+  lro: boolean;
 }
 
 /** Halves of a device port (native/port.h). */
@@ -107,14 +146,13 @@ interface RawAddon {
   eventfdClose(fd: number): void;
   /** The asynchronous sleep of a thread that has no device. */
   eventfdWatch(fd: number, wake: () => void): Watch;
-  openPort(
-    kind: string,
-    options: { name: string; multiQueue: boolean; queues: number; queue: number; offload: boolean; mtu: number },
-  ): OpenedPort;
+  openPort(kind: string, options: OpenOptions): OpenedPort;
   /** `half`: HALF_RX, HALF_TX or both; each half once. */
   attachPort(handle: number, packetId: number, tableId: number, ownId: number, half: number): AttachedPort;
   closePort(handle: number): void;
   closeAll(): void;
+  /** Null when this network namespace has no such interface. */
+  linkFacts(name: string): LinkFacts | null;
 }
 
 /** The addon, checked against this build's layout. All calls are for the calling thread unless they name an id or handle. */

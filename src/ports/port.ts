@@ -79,6 +79,8 @@ export interface PortHandle {
    */
   readonly queues: readonly PortAttachment[];
   readonly offloads: readonly Offload[];
+  /** What is wrong with the device just now, in words; empty when nothing is. For devices that may come and go. */
+  trouble?(): string;
   /** Closes the device. Idempotent; also run on exit. */
   close(): void;
 }

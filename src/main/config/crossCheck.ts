@@ -112,6 +112,7 @@ class CrossCheck {
   }
 
   withoutEffect(): void {
+    if (!this.c.nic.startsWith('packet:')) this.idle(['packet.rx-slots'], 'a packet socket');
     if (this.c.nic === 'switch') return;
     const keys: readonly Key[] = [
       'switch.loss',
@@ -123,9 +124,14 @@ class CrossCheck {
       'switch.rate-bps',
       'switch.seed',
     ];
+    this.idle(keys, 'the switch');
+  }
+
+  /** Warns of each key that was set, for a port that this is not. */
+  private idle(keys: readonly Key[], port: string): void {
     for (const key of keys)
       if (this.origin(key) !== 'default')
-        this.warnings.push(`${this.origin(key)}: ${key} has no effect: the port is ${this.c.nic}, not the switch`);
+        this.warnings.push(`${this.origin(key)}: ${key} has no effect: the port is ${this.c.nic}, not ${port}`);
   }
 }
 

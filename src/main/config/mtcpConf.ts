@@ -53,9 +53,9 @@ export function readMtcpConf(text: string, file: string): ConfRead {
       values.push({ spec: specOf(renamed[0])!, raw: scaled, place: `${place} (${key})` });
     } else if (key === 'port') {
       if (/^tap\w*$/.test(raw)) values.push({ spec: specOf('nic')!, raw: `tap:${raw}`, place: `${place} (port)` });
-      else if (/^(tap:\S+|tap|switch)$/.test(raw)) values.push({ spec: specOf('nic')!, raw, place: `${place} (port)` });
+      else if (/^((?:tap|packet):\S+|tap|switch)$/.test(raw)) values.push({ spec: specOf('nic')!, raw, place: `${place} (port)` });
       else if (/\s/.test(raw)) notes.push(`${place}: port = ${raw} ignored: this version has one port a process; name one`);
-      else notes.push(`${place}: port = ${raw} ignored: a kernel interface cannot be taken over in this version; say --nic tap:NAME`);
+      else notes.push(`${place}: port = ${raw} ignored: the kernel's interfaces are not taken over; to share one say --nic packet:${raw}`);
     } else if (own !== undefined) values.push({ spec: own, raw, place });
     else if (Object.hasOwn(IGNORED, key)) notes.push(`${place}: ${key} ignored: ${IGNORED[key]}`);
     else {

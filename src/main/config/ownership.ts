@@ -1,6 +1,7 @@
 /**
  * What the kernel must not have, and what it must grant, before a port is opened: the address belongs to the stack alone
- * (else the kernel answers its SYNs with RST), and a TAP device wants /dev/net/tun and CAP_NET_ADMIN, or to be ours.
+ * (else the kernel answers its SYNs with RST), a TAP device wants /dev/net/tun and CAP_NET_ADMIN, or to be ours, and a packet
+ * socket CAP_NET_RAW and an interface that is there and up.
  */
 import { accessSync, constants } from 'node:fs';
 import { networkInterfaces } from 'node:os';
@@ -71,6 +72,7 @@ export function checkAddressOwnership(c: Pick<Config, 'nic' | 'address'>, addres
 }
 
 const CAP_NET_ADMIN = 12;
+const CAP_NET_RAW = 13;
 
 /** Has this process the capability? (/proc/self/status, CapEff) */
 export function hasCapability(bit: number, read: ReadText = readText): boolean {
@@ -92,11 +94,32 @@ export function interfaceExists(name: string, read: ReadText = readText): boolea
   return (read('/proc/net/dev') ?? '').split('\n').some((line) => line.trim().startsWith(`${name}:`));
 }
 
+/** Names of the interfaces in this network namespace, without the loopback. */
+function interfaceNames(read: ReadText): string[] {
+  const names = (read('/proc/net/dev') ?? '').split('\n').map((line) => /^\s*([^\s:]+):/.exec(line)?.[1]);
+  return names.filter((n): n is string => n !== undefined && n !== 'lo');
+}
+
+/** An interface of the kernel, shared with it. Whether it is up and carries Ethernet the port itself sees, whatever /sys shows. */
+function packetRefusal(name: string, read: ReadText): string | null {
+  if (name === 'lo') return 'nic: lo is the loopback, where the kernel owns every address; name a NIC or a veth, or use --nic tap';
+  if (!interfaceExists(name, read)) {
+    const names = interfaceNames(read);
+    const there = names.length === 0 ? 'none is here but lo' : `here are ${names.join(', ')}`;
+    return `nic: there is no interface ${name} in this network namespace; ${there}`;
+  }
+  if (hasCapability(CAP_NET_RAW, read)) return null;
+  return `nic: no privilege (CAP_NET_RAW) for packet:${name}; run as root, or: setcap cap_net_raw+ep on the node binary`;
+}
+
 /** Why the port cannot be opened by this user on this machine, with the fix; or null. */
 export function portRefusal(c: Pick<Config, 'nic'>, read: ReadText = readText, openTun: () => string | null = mayOpenTun): string | null {
   if (c.nic === 'switch') return null;
   const name = c.nic.includes(':') ? c.nic.slice(c.nic.indexOf(':') + 1) : '';
-  const tun = openTun();
+  return c.nic.startsWith('packet:') ? packetRefusal(name, read) : tapRefusal(name, read, openTun());
+}
+
+function tapRefusal(name: string, read: ReadText, tun: string | null): string | null {
   if (tun === 'ENOENT')
     return 'nic: /dev/net/tun does not exist; load the module (modprobe tun), or in a container add --device /dev/net/tun';
   if (tun !== null) return 'nic: no permission to open /dev/net/tun; run as root, or give the user access to it';
@@ -111,7 +134,7 @@ export function portRefusal(c: Pick<Config, 'nic'>, read: ReadText = readText, o
   const owner = name === '' ? -1 : Number.parseInt(read(`/sys/class/net/${name}/owner`) ?? '-1', 10);
   if (flags !== null && owner === process.getuid?.()) return null;
   const user = name === '' ? 'tap0' : name;
-  return `nic: no privilege (CAP_NET_ADMIN) for ${c.nic}; run as root, or once: ip tuntap add ${user} mode tap user $USER && ip link set ${user} up`;
+  return `nic: no privilege (CAP_NET_ADMIN) for tap${name === '' ? '' : `:${name}`}; run as root, or once: ip tuntap add ${user} mode tap user $USER && ip link set ${user} up`;
 }
 
 /** Throws PrivilegeError when the port cannot be opened. */

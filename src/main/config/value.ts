@@ -16,7 +16,7 @@ export type Parsed = number | boolean | string | null | readonly string[] | type
 const BINARY: Readonly<Record<string, number>> = { '': 1, k: 1024, m: 1024 ** 2, g: 1024 ** 3 };
 const DECIMAL: Readonly<Record<string, number>> = { '': 1, k: 1e3, m: 1e6, g: 1e9, t: 1e12 };
 const MICROS: Readonly<Record<string, number>> = { us: 1, µs: 1, ms: 1e3, s: 1e6, sec: 1e6, m: 6e7, min: 6e7, h: 3.6e9 };
-const NICS_ELSEWHERE = ['packet', 'xdp', 'netmap', 'dpdk', 'pcap', 'vale'];
+const NICS_ELSEWHERE = ['xdp', 'netmap', 'dpdk', 'pcap', 'vale'];
 
 const shown = (raw: unknown): string =>
   typeof raw === 'string' ? `"${raw.replace(/[\r\n]+/g, ' ')}"` : (JSON.stringify(raw) ?? String(raw));
@@ -44,7 +44,7 @@ export function allowed(spec: KeySpec): string {
     case 'word':
       return spec.choices!.join(', ');
     case 'nic':
-      return 'switch, tap or tap:NAME';
+      return 'switch, tap, tap:NAME or packet:NAME';
     case 'cidr':
       return `an IPv4 address with prefix, as 192.0.2.2/24${or}`;
     case 'ip':
@@ -138,8 +138,10 @@ class Value {
     const name = rest.join(':');
     if (t === 'switch' || t === 'tap') return t;
     if (kind === 'switch') return this.fail('names an interface, but the switch is in memory', 'write switch');
-    if (NICS_ELSEWHERE.includes(kind!)) return this.fail('is not available in this version', 'use a TAP device, or the switch');
-    if (kind !== 'tap') return this.fail('is not a kind of port', 'a kernel interface cannot be taken over; say tap:NAME');
+    if (NICS_ELSEWHERE.includes(kind!))
+      return this.fail('is not available in this version', 'use packet:NAME, a TAP device, or the switch');
+    if (kind !== 'tap' && kind !== 'packet')
+      return this.fail('is not a kind of port', 'say packet:NAME for an interface of the kernel, tap:NAME for a TAP device');
     // IFNAMSIZ is 16 with the terminating zero, and dev_valid_name() refuses these
     if (!/^[^\s/:%]{1,15}$/.test(name) || name === '.' || name === '..')
       return this.fail('has no valid interface name', '1 to 15 characters, no space, "/", ":" or "%"');

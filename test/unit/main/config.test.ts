@@ -77,7 +77,7 @@ test('every key has help, a version, a default its own parser accepts, and a cam
 
 /** A value away from the default, the text that says it, and a value the key must refuse. */
 const SAMPLES: Record<Key, readonly [text: string, value: unknown, wrong: string, ...with_: string[]]> = {
-  nic: ['tap:tap7', 'tap:tap7', 'packet:eth0', 'address=192.0.2.5/24'],
+  nic: ['tap:tap7', 'tap:tap7', 'xdp:eth0', 'address=192.0.2.5/24'],
   address: ['10.1.2.3/16', '10.1.2.3/16', '10.1.2.3'],
   gateway: ['198.18.0.254', '198.18.0.254', '198.18.0'],
   mac: ['02:00:00:00:AB:07', '02:00:00:00:ab:07', '01:00:00:00:00:07'],
@@ -118,6 +118,7 @@ const SAMPLES: Record<Key, readonly [text: string, value: unknown, wrong: string
   'chunk-bytes': ['8K', 8192, '5000'],
   pipes: ['0', 0, '1025'],
   'pipe-bytes': ['64K', 65536, '4095'],
+  'packet.rx-slots': ['120', 120, '14'],
   'switch.loss': ['1%', 0.01, '101%'],
   'switch.delay-us': ['5ms', 5000, '-1'],
   'switch.jitter-us': ['50', 50, '20s'],
@@ -220,7 +221,9 @@ test("mTCP's files load; what has no meaning here is reported with the reason", 
   );
   const kernel = load({ file: file('kernel.conf', 'port = eth4\n') });
   assert.is(kernel.values.nic, 'switch');
-  assert.match(kernel.warnings[0]!, /port = eth4 ignored: a kernel interface/);
+  assert.match(kernel.warnings[0]!, /port = eth4 ignored: .* say --nic packet:eth4$/);
+  const shared = load({ file: file('packet.conf', 'port = packet:eth4\naddress = 192.0.2.5/24\n') });
+  assert.is(shared.values.nic, 'packet:eth4');
   assert.match(refused({ file: file('bad.conf', '\nnum_cores = many\n') }), /bad\.conf:2 \(num_cores\): workers: "many" is not a number/);
   assert.match(refused({ file: file('line.conf', 'num_cores\n') }), /line\.conf:1: "num_cores" is not key = value/);
 });
@@ -308,7 +311,10 @@ test('addresses no host may have, gateways off the link, a TAP without an addres
 test('kinds of port', () => {
   const nic = (text: string): string => refused({ flags: { nic: text, address: '192.0.2.2/24' } });
   assert.match(nic('xdp:eth0'), /not available in this version/);
-  assert.match(nic('eth0'), /not a kind of port.*tap:NAME/);
+  assert.match(nic('eth0'), /not a kind of port.*say packet:NAME for an interface of the kernel, tap:NAME/);
+  assert.match(nic('packet'), /no valid interface name/);
+  assert.match(nic('packet:a/b'), /no valid interface name/);
+  assert.is(load({ flags: { nic: 'packet:eth0', address: '192.0.2.2/24' } }).values.nic, 'packet:eth0');
   assert.match(nic('tap:'), /no valid interface name/);
   assert.match(nic('tap:sixteen-letters!'), /no valid interface name/);
   assert.match(nic('tap:a/b'), /no valid interface name/);
@@ -399,6 +405,10 @@ test('no text makes a key throw anything but a ConfigError of one line', () => {
 test('values without effect are said', () => {
   const { warnings } = load({ flags: { nic: 'tap:t', address: '192.0.2.2/24' }, sets: ['switch.loss=1%'] });
   assert.equal(warnings, ['--set: switch.loss has no effect: the port is tap:t, not the switch']);
+  const ring = load({ flags: { nic: 'tap:t', address: '192.0.2.2/24' }, sets: ['packet.rx-slots=60'] });
+  assert.equal(ring.warnings, ['--set: packet.rx-slots has no effect: the port is tap:t, not a packet socket']);
+  const packet = load({ flags: { nic: 'packet:eth0', address: '192.0.2.2/24' }, sets: ['packet.rx-slots=60'] });
+  assert.equal(packet.warnings, []);
 });
 
 test('idle decides how long to spin, unless told', () => {

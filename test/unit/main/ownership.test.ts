@@ -57,6 +57,10 @@ test("an address the kernel owns is refused with another one of the link, networ
   assert.throws(tap('198.51.100.1/24'), (e: Error) => /kernel owns 198\.51\.100\.1 and .* --address 198\.51\.100\.2\/24$/.test(e.message));
   assert.not.throws(tap('192.0.2.3/24'));
   assert.not.throws(tap('198.51.100.2/24'));
+  assert.throws(
+    () => checkAddressOwnership({ nic: 'packet:eth0', address: '192.0.2.2/24' }, addresses),
+    /kernel owns 192\.0\.2\.2 on eth0/,
+  );
   assert.not.throws(() => checkAddressOwnership({ nic: 'switch', address: '192.0.2.2/24' }, addresses), 'the switch is in memory');
 });
 
@@ -93,6 +97,18 @@ test('opening a TAP: device, kind, capability, owner', () => {
   const e = new PrivilegeError('x');
   assert.is(e.code, 'FLOWRING_PRIVILEGE');
   assert.is(e.exitCode, 2);
+});
+
+test('opening a packet socket: loopback, absent interface, capability', () => {
+  const net = { '/proc/net/dev': 'Inter-|   Receive\n face |bytes\n    lo: 0 0\n  eth7:  12 0\n' };
+  const root = { ...net, '/proc/self/status': 'CapEff:\t0000000000002000\n' };
+  const user = { ...net, '/proc/self/status': 'CapEff:\t0000000000001000\n' };
+  const refusal = (map: Record<string, string>, nic = 'packet:eth7'): string | null => portRefusal({ nic }, files(map), () => 'ENOENT');
+  assert.is(refusal(root), null, 'CAP_NET_RAW alone will do, and no /dev/net/tun is asked for');
+  assert.match(refusal(user)!, /no privilege \(CAP_NET_RAW\) for packet:eth7; run as root/);
+  assert.match(refusal(root, 'packet:lo')!, /lo is the loopback.*; name a NIC or a veth/);
+  assert.match(refusal(root, 'packet:eth8')!, /no interface eth8 in this network namespace; here are eth7$/);
+  assert.match(refusal({ ...root, '/proc/net/dev': '    lo: 0 0\n' })!, /none is here but lo/);
 });
 
 test.run();
