@@ -8,6 +8,7 @@ import { pipeWords } from './pipe.ts';
 import { readyWords } from './readyList.ts';
 import { socketIds } from './socketIds.ts';
 import { PORT_TABLE_WORDS } from './tcp/machine.ts';
+import { scoreboardWords } from './tcp/recovery/scoreboard.ts';
 import { TCB_COLUMNS, columnStride } from './tcp/tcb.ts';
 import { USER_COPY_WORDS } from './tcp/userCopy.ts';
 import { WHEEL_WORDS } from './tcp/wheel.ts';
@@ -25,6 +26,7 @@ export function arenaBytes(config: StackConfig): number {
     TCB_COLUMNS * columnStride(config.maxConnections) +
     readyWords(socketIds(config).total) +
     ChunkPool.words(config.chunks, config.chunkBytes) +
+    scoreboardWords(config.chunks) +
     2 * flowSlots(config.maxConnections) +
     WHEEL_WORDS +
     PORT_TABLE_WORDS +

@@ -52,6 +52,8 @@ export interface StackConfig {
   pipes: number;
   pipeBytes: number;
   timestamps: boolean;
+  /** Offer SACK, and use what the peer reports. */
+  sack: boolean;
 }
 
 export interface StackEnv {

@@ -77,6 +77,7 @@ export const SIM_STACK: StackConfig = {
   coalesce: true,
   windowScale: 7,
   timestamps: true,
+  sack: true,
 };
 
 const START_US = 2 ** 31 * 1000 - 2_000_000;

@@ -374,6 +374,13 @@ export const SCHEMA = [
     since: SINCE,
     help: 'Window scale we offer (RFC 7323).',
   },
+  {
+    key: 'tcp.sack',
+    type: 'bool',
+    default: true,
+    since: SINCE,
+    help: 'Offer selective acknowledgments (RFC 2018) and recover by them (RFC 6675); `false` leaves NewReno (RFC 6582).',
+  },
   { key: 'tcp.timestamps', type: 'bool', default: true, since: SINCE, help: 'Offer timestamps (RFC 7323).' },
   {
     key: 'tcp.mss',

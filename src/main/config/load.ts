@@ -144,6 +144,7 @@ export function stackConfigOf(c: Config): StackConfig {
     coalesce: c.offloadGro !== 'off',
     windowScale: c.tcpWindowScale,
     timestamps: c.tcpTimestamps,
+    sack: c.tcpSack,
     pipes: c.pipes,
     pipeBytes: c.pipeBytes,
   };

@@ -73,7 +73,7 @@ export function createAcceptQueues(m: Machine, reset: Reset): AcceptQueues {
     if (floored) m.startAbove(c, issFloor);
     flags[c] |= T_HALF_OPEN | T_SYN | (flags[l] & T_NODELAY);
     if (stamps) flags[c] |= T_TS;
-    if (o.sackPermitted) flags[c] |= T_SACK;
+    if (config.sack && o.sackPermitted) flags[c] |= T_SACK;
     if (config.windowScale >= 0 && o.windowScale >= 0) {
       flags[c] |= T_WS;
       t.sndScale[c] = o.windowScale;

@@ -8,11 +8,11 @@ import { ACK, RST, SYN } from '../../wire/tcp.ts';
 import { ECONNREFUSED, EPOLLOUT } from '../sockets.ts';
 import { effectiveMss } from './accept.ts';
 import type { AcceptQueues } from './accept.ts';
-import type { Congestion } from './congestion.ts';
+import type { Congestion } from './congestion/newreno.ts';
 import type { Machine } from './machine.ts';
 import type { TcpOptions } from '../../wire/tcpOptions.ts';
 import type { Reset } from './reset.ts';
-import type { RtoEstimator } from './rto.ts';
+import type { RtoEstimator } from './recovery/rto.ts';
 import { ESTABLISHED, FIN_WAIT_1, SYN_RCVD, SYN_SENT } from './states.ts';
 import { T_FIN, T_HALF_OPEN, T_SACK, T_SYN, T_SYN_LOST, T_TIMING, T_TS, T_WS } from './tcb.ts';
 
@@ -33,7 +33,8 @@ export function createHandshake(m: Machine, reset: Reset, queues: AcceptQueues, 
   function connect(c: number, localIp: number, remoteIp: number, ports: number, hash: number): void {
     counted[C_TCP_ACTIVE_OPENS]++;
     m.open(c, localIp, remoteIp, ports, hash, m.isn.next(remoteIp, localIp, ports, clock[0]), m.ownMss());
-    flags[c] |= T_SYN | T_SACK;
+    flags[c] |= T_SYN;
+    if (config.sack) flags[c] |= T_SACK;
     if (config.timestamps) flags[c] |= T_TS;
     if (config.windowScale >= 0) flags[c] |= T_WS;
     m.enter(c, SYN_SENT);

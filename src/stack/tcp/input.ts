@@ -23,13 +23,14 @@ import { NOP_NOP_TS, parseOptions } from '../../wire/tcpOptions.ts';
 import { ECONNREFUSED, ECONNRESET, EPOLLIN, EPOLLRDHUP } from '../sockets.ts';
 import type { AcceptQueues } from './accept.ts';
 import { createAcknowledgment } from './acknowledgment.ts';
-import type { Congestion } from './congestion.ts';
 import type { Handshake } from './handshake.ts';
 import type { Machine } from './machine.ts';
 import type { Reassembly } from './reassembly.ts';
 import type { ReceiveBuffer } from './receiveBuffer.ts';
 import type { Reset } from './reset.ts';
-import type { RtoEstimator } from './rto.ts';
+import type { NewReno } from './recovery/newreno.ts';
+import type { RtoEstimator } from './recovery/rto.ts';
+import type { SackRecovery } from './recovery/sack.ts';
 import { Segment } from './segment.ts';
 import type { SendBuffer } from './sendBuffer.ts';
 import {
@@ -73,7 +74,8 @@ export interface InputParts {
   receive: ReceiveBuffer;
   reassembly: Reassembly;
   send: SendBuffer;
-  congestion: Congestion;
+  newReno: NewReno;
+  sack: SackRecovery;
   rto: RtoEstimator;
 }
 
@@ -104,7 +106,7 @@ export function createTcpInput(m: Machine, parts: InputParts): TcpInput {
   const words = arena.i32;
   const seg = new Segment();
   const o = seg.options;
-  const acknowledgment = createAcknowledgment(m, seg, parts.send, parts.congestion, parts.rto);
+  const acknowledgment = createAcknowledgment(m, seg, parts.send, parts.newReno, parts.sack, parts.rto);
   const unclaimed = createUnclaimed(m, seg, parts.queues, parts.reset);
 
   /** The frame belongs to a receive queue or a pending move now. */
@@ -184,6 +186,7 @@ export function createTcpInput(m: Machine, parts: InputParts): TcpInput {
       const tsVal = view.getInt32(tcp + 24);
       if (((tsVal - tsRecent[c]) | 0) >= 0) {
         seg.tsVal = tsVal;
+        seg.tsEcr = view.getInt32(tcp + 28);
         takeTimestamp(c);
         return predicted(c);
       }
@@ -192,6 +195,8 @@ export function createTcpInput(m: Machine, parts: InputParts): TcpInput {
     parseOptions(view, tcp, header, o);
     seg.stamped = o.hasTimestamp;
     seg.tsVal = o.tsVal;
+    seg.tsEcr = o.tsEcr;
+    seg.blocks = o.sackCount;
     const s = state[c];
     if (s === SYN_SENT) {
       return handshake.synSent(c, seg.bits, seg.seq, seg.ack, seg.wnd, seg.lenSeq(), o);
@@ -208,6 +213,7 @@ export function createTcpInput(m: Machine, parts: InputParts): TcpInput {
   // hot: per packet
   function predicted(c: number): number {
     counted[C_TCP_PREDICTED]++;
+    seg.blocks = 0;
     acknowledgment.take(c);
     return seg.len > 0 && state[c] === ESTABLISHED ? text(c) : DROP_NONE;
   }

@@ -23,6 +23,7 @@ import type { Transmit } from '../transmit.ts';
 import { AgeList } from './ageList.ts';
 import { ChallengeLimit } from './challengeLimit.ts';
 import { IsnGenerator } from './isn.ts';
+import { rangesOf, Scoreboard } from './recovery/scoreboard.ts';
 import { CLOSED, EDGES, ESTABLISHED, CLOSE_WAIT, GONE, STATE_NAME, SYN_RCVD, SYN_SENT, TIME_WAIT } from './states.ts';
 import {
   ON_OUTPUT,
@@ -66,6 +67,7 @@ export class Machine {
   readonly clock: Int32Array;
   readonly tcb: Tcb;
   readonly chunks: ChunkPool;
+  readonly board: Scoreboard;
   readonly wheel: Wheel;
   readonly flows: FlowTable;
   readonly ready: Ready;
@@ -113,6 +115,7 @@ export class Machine {
     this.clock = env.clock;
     this.tcb = new Tcb(env.arena, config.maxConnections);
     this.chunks = new ChunkPool(env.arena, config.chunks, config.chunkBytes);
+    this.board = new Scoreboard(env.arena, this.tcb, rangesOf(config.chunks));
     this.wheel = new Wheel(env.arena, this.tcb, env.clock[1]);
     this.flows = new FlowTable(env.arena, this.tcb, env.random() | 0, env.random() | 0);
     this.ready = new Ready(env.arena, socketIds(config).total);
@@ -186,6 +189,9 @@ export class Machine {
     t.sbHead[c] = -1;
     t.sbTail[c] = -1;
     t.nxChunk[c] = -1;
+    t.sackHead[c] = -1;
+    t.sackCount[c] = 0;
+    t.sackBytes[c] = 0;
     t.rbLen[c] = 0;
     t.rbHead[c] = -1;
     t.rbTail[c] = -1;
@@ -401,6 +407,7 @@ export class Machine {
     t.sbTail[c] = -1;
     t.nxChunk[c] = -1;
     t.sbLen[c] = 0;
+    this.board.clear(c);
   }
 
   purgeReceive(c: number): void {

@@ -9,16 +9,17 @@ import { F_CSUM_PARTIAL, F_IPCSUM_OK, F_TCP, TRAIN_LINKS_MAX } from '../../rings
 import { fold, pseudoSum4 } from '../../wire/checksum.ts';
 import { LEN_ETHERNET } from '../../wire/ethernet.ts';
 import { LEN_IPV4, PROTO_TCP } from '../../wire/ipv4.ts';
-import { ACK, FIN, LEN_TCP, OFF_DATA, PSH, SYN } from '../../wire/tcp.ts';
+import { ACK, FIN, LEN_TCP, PSH, SYN } from '../../wire/tcp.ts';
 import { LEN_TIMESTAMPS, synOptionsBytes, TcpOptions, writeSack, writeSynOptions, writeTimestamps } from '../../wire/tcpOptions.ts';
 import { EHOSTUNREACH, ENETUNREACH } from '../sockets.ts';
-import type { Congestion } from './congestion.ts';
+import type { Congestion } from './congestion/newreno.ts';
 import type { Machine } from './machine.ts';
+import type { SackRecovery } from './recovery/sack.ts';
 import { bareSeq } from './segment.ts';
-import { SackBlocks } from './sack.ts';
+import { SackBlocks } from './sackBlocks.ts';
 import type { SendBuffer } from './sendBuffer.ts';
 import { CLOSED, LISTEN, SENDING, SYN_RCVD, SYN_SENT } from './states.ts';
-import { T_FIN, T_NODELAY, T_PERSIST, T_PROBE, T_RECOVERY, T_REXMIT, T_SACK, T_SYN, T_SYN_LOST, T_TIMING, T_TS, T_WS } from './tcb.ts';
+import { T_FIN, T_NODELAY, T_PERSIST, T_PROBE, T_RECOVERY, T_RESCUED, T_REXMIT, T_SACK, T_SYN, T_SYN_LOST, T_TIMING, T_TS, T_WS } from './tcb.ts';
 
 const LEN_L2L3 = LEN_ETHERNET + LEN_IPV4;
 const PLAIN = F_TCP | F_CSUM_PARTIAL | F_IPCSUM_OK;
@@ -32,16 +33,18 @@ export interface Output {
   windowOpened(c: number): boolean;
 }
 
-export function createOutput(m: Machine, send: SendBuffer, congestion: Congestion): Output {
+export function createOutput(m: Machine, send: SendBuffer, congestion: Congestion, recovery: SackRecovery): Output {
   const t = m.tcb;
   const { state, flags, ports, localIp, remoteIp, flowHash, macHi, macLo, macEpoch, tsOffset } = t;
   const { rcvNxt, rcvAdv, rcvScale, tsRecent, lastAckSent, ackDue, ackAt, rbLen, pfLen } = t;
   const { sndUna, sndNxt, sndMax, sndWnd, maxWnd, cwnd, mss, sbLen, dupAcks, iss } = t;
-  const { rtoAt, rtoMs, rttSeq, rttAtUs, sentAtMs, probes } = t;
-  const { transmit, wheel, counted, neighbor, clock } = m;
+  const { rtoAt, rtoMs, rttSeq, rttAtUs, sentAtMs, probes, sackHead, sackBytes, highRxt } = t;
+  const { transmit, wheel, counted, neighbor, clock, board } = m;
   const { host, port, config } = m.env;
   const { view, offset: frameAt, next: frameNext, length: frameLength } = port.frames;
   const oooHead = t.oooHead;
+  /** Sequence space of the last resend. */
+  let resentBytes = 0;
   const sack = new SackBlocks(m);
   const offer = new TcpOptions();
   const rcvbuf = config.rcvbuf;
@@ -108,32 +111,42 @@ export function createOutput(m: Machine, send: SendBuffer, congestion: Congestio
   }
 
   // hot: per packet
-  /** Header of a segment at `tcp`; every segment after the SYN carries an ACK. Returns the header's length. */
-  function header(c: number, tcp: number, seq: number, bits: number, len: number): number {
+  /** Header of `size` bytes at `tcp`, SACK options left out; every segment after the SYN carries an ACK. */
+  function header(c: number, tcp: number, seq: number, bits: number, size: number, len: number): void {
     const p = ports[c];
-    const stamped = (flags[c] & T_TS) !== 0;
-    const size = stamped ? LEN_TCP + LEN_TIMESTAMPS : LEN_TCP;
     view.setInt32(tcp, (p << 16) | (p >>> 16));
     view.setInt32(tcp + 4, seq);
     view.setInt32(tcp + 8, rcvNxt[c]);
     view.setInt32(tcp + 12, (size << 26) | (bits << 16) | window(c));
     view.setInt32(tcp + 16, fold(pseudoSum4(localIp[c], remoteIp[c], PROTO_TCP, size + len)) << 16);
-    if (stamped) {
-      writeTimestamps(view, tcp + LEN_TCP, (clock[1] + tsOffset[c]) | 0, tsRecent[c]);
-    }
+    if ((flags[c] & T_TS) !== 0) writeTimestamps(view, tcp + LEN_TCP, (clock[1] + tsOffset[c]) | 0, tsRecent[c]);
     lastAckSent[c] = rcvNxt[c];
     ackDue[c] = 0;
     ackAt[c] = 0;
-    return size;
+  }
+
+  // hot: per packet
+  /**
+   * SACK blocks for a segment of `len` bytes: with a hole in what came every segment says what stands beyond (RFC 2018 section
+   * 4), as many blocks as fit next to the data. Only bare ACKs have room for sure, and a hole makes those.
+   */
+  function blocksFor(c: number, len: number): number {
+    if ((flags[c] & T_SACK) === 0) return 0;
+    const room = len === 0 ? 4 : (mss[c] - len - 4) >> 3;
+    const most = (flags[c] & T_TS) !== 0 ? 3 : 4;
+    return room < 1 ? 0 : sack.collect(c, room < most ? room : most);
   }
 
   // hot: per packet
   /** One descriptor: `len` payload bytes from `seq` in `links` segments of at most mss. The caller made sure of the room. */
   function segment(c: number, seq: number, bits: number, len: number, links: number): void {
     const f = transmit.take();
-    const size = (flags[c] & T_TS) !== 0 ? LEN_TCP + LEN_TIMESTAMPS : LEN_TCP;
+    const plain = (flags[c] & T_TS) !== 0 ? LEN_TCP + LEN_TIMESTAMPS : LEN_TCP;
+    const blocks = oooHead[c] >= 0 && links === 1 ? blocksFor(c, len) : 0;
+    const size = blocks > 0 ? plain + 4 + blocks * 8 : plain;
     const tcp = transmit.header(f, localIp[c], remoteIp[c], PROTO_TCP, size + len, macHi[c], macLo[c], links);
-    header(c, tcp, seq, bits, len);
+    header(c, tcp, seq, bits, size, len);
+    if (blocks > 0) writeSack(view, tcp + plain, sack.edges, blocks);
     const most = mss[c];
     let part = len < most ? len : most;
     const first = part;
@@ -160,7 +173,7 @@ export function createOutput(m: Machine, send: SendBuffer, congestion: Congestio
   function sent(c: number, seq: number, end: number, links: number): void {
     if (((seq - sndMax[c]) | 0) < 0) {
       counted[C_TCP_RETRANS_SEGS] += links;
-    } else if ((flags[c] & T_TIMING) === 0) {
+    } else if ((flags[c] & (T_TIMING | T_RECOVERY)) === 0) {
       flags[c] |= T_TIMING;
       rttSeq[c] = end;
       rttAtUs[c] = clock[0];
@@ -185,18 +198,108 @@ export function createOutput(m: Machine, send: SendBuffer, congestion: Congestio
     return transmit.ready(1, ((size / chunkBytes) | 0) + 2) ? 1 : 0;
   }
 
+  // hot: per packet
+  /**
+   * Octets from `seq` on once more, FIN included, at most to `end` and at most `most`: as a train where there is credit for
+   * one. How much sequence space went is in `resentBytes`. False: no credit or room.
+   */
+  function resend(c: number, seq: number, end: number, most: number): boolean {
+    const size = mss[c];
+    const span = (end - seq) | 0;
+    const data = (sndUna[c] + sbLen[c] - seq) | 0;
+    let n = span < data ? span : data;
+    if (n > most) n = most > size ? most - (most % size) : size;
+    if (n > trainBytes || n > size * trainLinks) n = trainLimit(c, n);
+    const links = linksFor(c, n);
+    if (links === 0) return false;
+    if (links === 1 && n > size) n = size;
+    const fin = n === data && span > n && (flags[c] & T_FIN) !== 0;
+    segment(c, seq, fin ? ACK | FIN : ACK, n, links);
+    resentBytes = fin ? n + 1 : n;
+    sent(c, seq, (seq + resentBytes) | 0, links);
+    return true;
+  }
+
   /** The segment at SND.UNA once more, or the FIN (RFC 6582: one per recovery step). */
   function again(c: number): boolean {
-    if (!transmit.ready(1, ((mss[c] / chunkBytes) | 0) + 2)) return false;
-    flags[c] &= ~T_REXMIT;
     const una = sndUna[c];
-    const out = (sndMax[c] - una) | 0;
-    if (out <= 0) return true;
-    const data = sbLen[c] < out ? sbLen[c] : out;
-    const n = data < mss[c] ? data : mss[c];
-    const fin = (flags[c] & T_FIN) !== 0 && n === sbLen[c] && out > n;
-    segment(c, una, fin ? ACK | FIN : ACK, n, 1);
-    sent(c, una, (una + n + (fin ? 1 : 0)) | 0, 1);
+    if (sndMax[c] !== una && !resend(c, una, sndMax[c], mss[c])) return false;
+    flags[c] &= ~T_REXMIT;
+    return true;
+  }
+
+  // hot: per packet
+  /** A recovery with SACK: what NextSeg() of RFC 6675 section 4 names, while `cwnd - pipe` has room. False: no credit or room. */
+  function recover(c: number): boolean {
+    const size = mss[c];
+    for (;;) {
+      const room = cwnd[c] - board.pipe(c);
+      const forced = (flags[c] & T_REXMIT) !== 0;
+      if (room < size && !forced) return true;
+      // Rule 1; the first segment goes at once (section 5, step 4.3), and the timer begins anew with it.
+      if (forced) {
+        board.hole(c, sndUna[c]);
+        if (!mend(c, size)) return false;
+        flags[c] &= ~T_REXMIT;
+        armRto(c);
+        continue;
+      }
+      if (recovery.lost(c)) {
+        if (!mend(c, room)) return false;
+        continue;
+      }
+      // Rule 2
+      const before = sndNxt[c];
+      if (!fresh(c, room)) return false;
+      if (sndNxt[c] !== before) continue;
+      // Rules 3 and 4
+      if (!recovery.unsure(c)) return rescue(c);
+      if (!mend(c, size)) return false;
+    }
+  }
+
+  // hot: per packet
+  /** Up to `most` octets of the hole that was found. */
+  function mend(c: number, most: number): boolean {
+    const seq = board.holeAt;
+    if (!resend(c, seq, board.holeEnd, most)) return false;
+    board.resent(c, seq, (seq + resentBytes) | 0);
+    return true;
+  }
+
+  /**
+   * Sending again after a timeout, around what the peer has reported since: hole by hole up to SND.MAX, and on from there. The
+   * congestion window counts what is in the network, the peer's window counts from SND.UNA.
+   */
+  function patch(c: number): boolean {
+    for (;;) {
+      board.hole(c, sndNxt[c]);
+      const seq = board.holeAt;
+      if (((seq - sndNxt[c]) | 0) > 0) sndNxt[c] = seq;
+      if (seq === sndMax[c]) return fresh(c, cwnd[c] - board.flight(c, seq));
+      const span = (board.holeEnd - seq) | 0;
+      const room = cwnd[c] - board.flight(c, seq);
+      if (room < mss[c] && room < span) return true;
+      const open = (sndUna[c] + sndWnd[c] - seq) | 0;
+      if (open <= 0) {
+        if (seq === sndUna[c]) persist(c);
+        return true;
+      }
+      if (!resend(c, seq, open < span ? (seq + open) | 0 : board.holeEnd, room)) return false;
+      sndNxt[c] = (seq + resentBytes) | 0;
+    }
+  }
+
+  /** Rule 4: once a recovery the last segment out goes again, or losses at the end would cost a timeout. Not what has gone again already. */
+  function rescue(c: number): boolean {
+    if ((flags[c] & T_RESCUED) !== 0 || sndMax[c] === sndUna[c]) return true;
+    board.lastHole(c);
+    let seq = board.holeAt;
+    const end = board.holeEnd;
+    if (((end - highRxt[c]) | 0) <= 0) return true;
+    if (((end - seq) | 0) > mss[c]) seq = (end - mss[c]) | 0;
+    if (!resend(c, seq, end, mss[c])) return false;
+    flags[c] |= T_RESCUED;
     return true;
   }
 
@@ -263,22 +366,37 @@ export function createOutput(m: Machine, send: SendBuffer, congestion: Congestio
   // hot: per packet
   /** Data and FIN as far as the windows allow. False: no credit or room. */
   function data(c: number): boolean {
+    if ((flags[c] & (T_RECOVERY | T_SACK)) === (T_RECOVERY | T_SACK)) return recover(c);
     if ((flags[c] & (T_REXMIT | T_PROBE)) !== 0) {
       if ((flags[c] & T_REXMIT) !== 0 && !again(c)) return false;
       if ((flags[c] & T_PROBE) !== 0 && !probe(c)) return false;
     }
     // RFC 5681 section 4.1: idle for more than an RTO, the window is no longer known.
     if (sndMax[c] === sndUna[c] && sbLen[c] > 0 && ((clock[1] - sentAtMs[c]) | 0) > rtoMs[c]) congestion.onIdle(c);
+    let wnd = cwnd[c];
+    if (sackHead[c] >= 0) {
+      // What the peer reported has left the network: limited transmit with SACK (RFC 3042, RFC 6675 section 5, step 3).
+      if (sndNxt[c] !== sndMax[c]) return patch(c);
+      wnd += sackBytes[c];
+    } else if (dupAcks[c] > 0 && dupAcks[c] < 3 && (flags[c] & (T_RECOVERY | T_SACK)) === 0) {
+      // Limited transmit (RFC 3042): the first two duplicates each let one new segment out.
+      wnd += dupAcks[c] * mss[c];
+    }
+    return fresh(c, wnd - ((sndNxt[c] - sndUna[c]) | 0));
+  }
+
+  // hot: per packet
+  /** Data and FIN from SND.NXT on, up to `most` octets of congestion window and the peer's window. False: no credit or room. */
+  function fresh(c: number, most: number): boolean {
+    const until = (sndNxt[c] + most) | 0;
     for (;;) {
       const nxt = sndNxt[c];
       const left = (sndUna[c] + sbLen[c] - nxt) | 0;
       if (left < 0 || (left === 0 && (flags[c] & T_FIN) === 0)) return true;
-      let wnd = cwnd[c];
-      // Limited transmit (RFC 3042): the first two duplicates each let one new segment out.
-      if (dupAcks[c] > 0 && dupAcks[c] < 3 && (flags[c] & T_RECOVERY) === 0) wnd += dupAcks[c] * mss[c];
-      if (sndWnd[c] < wnd) wnd = sndWnd[c];
       const flight = (nxt - sndUna[c]) | 0;
-      let n = left > 0 ? allowed(c, left, wnd - flight) : 0;
+      let usable = (until - nxt) | 0;
+      if (sndWnd[c] - flight < usable) usable = sndWnd[c] - flight;
+      let n = left > 0 ? allowed(c, left, usable) : 0;
       if (n <= 0 && left > 0) {
         if (flight === 0) persist(c);
         return true;
@@ -354,23 +472,9 @@ export function createOutput(m: Machine, send: SendBuffer, congestion: Congestio
   }
 
   // hot: per packet
-  /** An ACK without data. With a hole in what came it says what stands beyond: SACK blocks (RFC 2018 section 4). */
+  /** An ACK without data. */
   function bareAck(c: number): void {
-    const stamped = (flags[c] & T_TS) !== 0;
-    const blocks = (flags[c] & T_SACK) !== 0 && oooHead[c] >= 0 ? sack.collect(c, stamped ? 3 : 4) : 0;
-    if (blocks === 0) {
-      segment(c, bareSeq(m, c), ACK, 0, 1);
-      return;
-    }
-    const f = transmit.take();
-    const options = 4 + blocks * 8;
-    const size = (stamped ? LEN_TCP + LEN_TIMESTAMPS : LEN_TCP) + options;
-    const tcp = transmit.header(f, localIp[c], remoteIp[c], PROTO_TCP, size, macHi[c], macLo[c], 1);
-    const plain = header(c, tcp, bareSeq(m, c), ACK, options);
-    view.setUint8(tcp + OFF_DATA, (size >> 2) << 4);
-    writeSack(view, tcp + plain, sack.edges, blocks);
-    counted[C_TCP_OUT_SEGS]++;
-    transmit.append(f, LEN_L2L3 + size, LEN_L2L3 + size, PLAIN, 0, 1, flowHash[c]);
+    segment(c, bareSeq(m, c), ACK, 0, 1);
   }
 
   /** Duplicate ACKs carry no data, or they would not count (RFC 5681 section 2). False: no credit or room for all of them. */

@@ -22,6 +22,10 @@ export class Segment {
   frames = 1;
   stamped = false;
   tsVal = 0;
+  /** Meaningful where the connection has timestamps. */
+  tsEcr = 0;
+  /** SACK blocks in `options`. */
+  blocks = 0;
   readonly options = new TcpOptions();
 
   // hot: per packet

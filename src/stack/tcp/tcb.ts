@@ -30,9 +30,9 @@ export const T_NODELAY = 1 << 9;
 export const T_FULL = 1 << 10;
 /** rtoAt is the persist timer (RFC 9293 section 3.8.6.1). */
 export const T_PERSIST = 1 << 11;
-/** Fast recovery until `recover` (RFC 6582). */
+/** Fast recovery until `recover` (RFC 6582, RFC 6675). */
 export const T_RECOVERY = 1 << 12;
-/** The segment at SND.UNA is to be sent again. */
+/** The segment at SND.UNA is to be sent again, whatever the window says. */
 export const T_REXMIT = 1 << 13;
 /** A window probe is to be sent. */
 export const T_PROBE = 1 << 14;
@@ -60,12 +60,17 @@ export const T_PARTIAL = 1 << 26;
 /** In TIME_WAIT and held by nobody: on the list that a full table takes from. */
 export const T_WAITING = 1 << 27;
 
+/** This recovery has had its rescue retransmission (RFC 6675 section 4, rule 4). */
+export const T_RESCUED = 1 << 28;
+/** The retransmission timeout is backed off: the next echoed timestamp is a sample that ends it (RFC 6298 section 5.7). */
+export const T_BACKED_OFF = 1 << 29;
+
 // onList
 export const ON_OUTPUT = 2;
 export const ON_PARKED = 4;
 export const ON_STARVED = 8;
 
-export const TCB_COLUMNS = 89;
+export const TCB_COLUMNS = 96;
 
 /** Words from one column to the next. */
 export const columnStride = (connections: number): number => ((connections + 31) & ~31) + 32;
@@ -118,6 +123,14 @@ export class Tcb {
   readonly sbHeadOff: Int32Array;
   readonly sbTail: Int32Array;
   readonly sbTailOff: Int32Array;
+  /** Scoreboard, see recovery/scoreboard.ts: first range, ranges, octets in them; what is lost; what was sent again. */
+  readonly sackHead: Int32Array;
+  readonly sackCount: Int32Array;
+  readonly sackBytes: Int32Array;
+  readonly lostEdge: Int32Array;
+  readonly lostBytes: Int32Array;
+  readonly highRxt: Int32Array;
+  readonly rxtBytes: Int32Array;
   readonly nxChunk: Int32Array;
   readonly nxOff: Int32Array;
   readonly nxSeq: Int32Array;
@@ -232,6 +245,13 @@ export class Tcb {
     this.sbHeadOff = column();
     this.sbTail = column();
     this.sbTailOff = column();
+    this.sackHead = column();
+    this.sackCount = column();
+    this.sackBytes = column();
+    this.lostEdge = column();
+    this.lostBytes = column();
+    this.highRxt = column();
+    this.rxtBytes = column();
     this.nxChunk = column();
     this.nxOff = column();
     this.nxSeq = column();

@@ -12,12 +12,12 @@
  */
 import { C_TCP_RTO_FIRED } from '../../rings/counters.ts';
 import { ETIMEDOUT } from '../sockets.ts';
-import type { Congestion } from './congestion.ts';
+import type { Congestion } from './congestion/newreno.ts';
 import type { Machine } from './machine.ts';
 import type { Reset } from './reset.ts';
-import type { RtoEstimator } from './rto.ts';
+import type { RtoEstimator } from './recovery/rto.ts';
 import { CLOSED, SYN_RCVD, SYN_SENT } from './states.ts';
-import { T_FIN, T_OPEN, T_PERSIST, T_PROBE, T_QUEUED, T_SYN, T_SYN_LOST, T_TIMING } from './tcb.ts';
+import { T_BACKED_OFF, T_FIN, T_OPEN, T_PERSIST, T_PROBE, T_QUEUED, T_SYN, T_SYN_LOST, T_TIMING } from './tcb.ts';
 
 export interface Timers {
   /** Fires what is due. Returns how much. */
@@ -95,6 +95,7 @@ export function createTimers(m: Machine, congestion: Congestion, rto: RtoEstimat
     }
     congestion.onTimeout(c);
     rto.backOff(c);
+    flags[c] |= T_BACKED_OFF;
     // Go back to SND.UNA: segments are cut from the send buffer again as the window allows.
     sndNxt[c] = sndUna[c];
     nxChunk[c] = -1;

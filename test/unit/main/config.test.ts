@@ -112,6 +112,7 @@ const SAMPLES: Record<Key, readonly [text: string, value: unknown, wrong: string
   'tcp.fin-wait2-ms': ['1s', 1000, '-1'],
   'tcp.nagle': ['off', false, 'perhaps'],
   'tcp.window-scale': ['9', 9, '15'],
+  'tcp.sack': ['off', false, '2'],
   'tcp.timestamps': ['false', false, '2'],
   'tcp.mss': ['536', 536, '9000'],
   chunks: ['5000', 5000, '3'],

@@ -6,10 +6,11 @@ import { arenaBytes } from '../../../src/stack/arenaPlan.ts';
 import { ChunkPool } from '../../../src/stack/chunkPool.ts';
 import { FlowTable } from '../../../src/stack/flowTable.ts';
 import { EPOLLIN, EPOLLOUT } from '../../../src/stack/sockets.ts';
-import { createCongestion } from '../../../src/stack/tcp/congestion.ts';
+import { createCongestion } from '../../../src/stack/tcp/congestion/newreno.ts';
 import { halfSip } from '../../../src/stack/tcp/isn.ts';
 import type { Machine } from '../../../src/stack/tcp/machine.ts';
-import { createRtoEstimator } from '../../../src/stack/tcp/rto.ts';
+import { createNewReno } from '../../../src/stack/tcp/recovery/newreno.ts';
+import { createRtoEstimator } from '../../../src/stack/tcp/recovery/rto.ts';
 import { EDGES, STATES, STATE_NAME } from '../../../src/stack/tcp/states.ts';
 import { Tcb } from '../../../src/stack/tcp/tcb.ts';
 import { Wheel } from '../../../src/stack/tcp/wheel.ts';
@@ -160,7 +161,9 @@ test('RFC 6298: the worked example', () => {
 
 test('RFC 5681 and 6582: the worked example', () => {
   const tcb = new Tcb(arena(1 << 20), 4);
-  const c = createCongestion({ tcb, counted: new Float64Array(128) } as unknown as Machine);
+  const m = { tcb, counted: new Float64Array(128) } as unknown as Machine;
+  const window = createCongestion(m);
+  const c = createNewReno(m, window);
   tcb.mss[0] = 1000;
   tcb.cwnd[0] = 10_000;
   tcb.ssthresh[0] = 0x3fffffff;
@@ -178,8 +181,8 @@ test('RFC 5681 and 6582: the worked example', () => {
   tcb.sndMax[0] = 20_001;
   c.onAck(0, 8000, 8000);
   assert.is(tcb.cwnd[0], 5000);
-  assert.is(c.initialWindow(1460), 14600);
-  assert.is(c.initialWindow(9000), 18000);
+  assert.is(window.initialWindow(1460), 14600);
+  assert.is(window.initialWindow(9000), 18000);
 });
 
 test(

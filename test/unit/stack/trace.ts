@@ -70,6 +70,7 @@ export const CONFIG: StackConfig = {
   coalesce: false,
   windowScale: 0,
   timestamps: false,
+  sack: true,
 };
 
 export interface Segment {
@@ -98,6 +99,8 @@ export interface Received {
   mss?: number;
   ws?: number;
   sackOk?: boolean;
+  /** SACK blocks of our sequence numbers. */
+  sack?: readonly (readonly [number, number])[];
   ts?: readonly [number, number];
   /** Peer's port and ours. */
   port?: number;
@@ -279,6 +282,10 @@ export class Trace {
     if (s.sackOk) o.push(1, 1, 4, 2);
     if (s.ws !== undefined) o.push(1, 3, 3, s.ws);
     if (s.ts !== undefined) o.push(1, 1, 8, 10, ...word(s.ts[0]), ...word(s.ts[1]));
+    if (s.sack !== undefined) {
+      const n = s.absolute ? 0 : this.iss;
+      o.push(1, 1, 5, 2 + s.sack.length * 8, ...s.sack.flatMap(([l, r]) => [...word(l + n), ...word(r + n)]));
+    }
     return Uint8Array.from(o);
   }
 

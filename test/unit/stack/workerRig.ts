@@ -83,6 +83,7 @@ export class WorkerRig {
         coalesce: false,
         windowScale: 7,
         timestamps: true,
+        sack: true,
       },
     };
     for (let f = 0; f < CREDIT; f++) this.grant(f);

@@ -5,12 +5,14 @@
  * Second sample 180 ms: RTTVAR = 3/4 * 50 + 1/4 * |100 - 180| = 57.5, SRTT = 7/8 * 100 + 1/8 * 180 = 110, RTO = 340 ms.
  *
  * One segment is timed at a time and never one that was sent again (Karn, section 3); a backed-off RTO stays until the next
- * sample (section 5.7 and 5.5's note).
+ * sample (section 5.7 and 5.5's note), or an echoed timestamp that says which sending was answered.
  */
-import type { Machine } from './machine.ts';
+import type { Machine } from '../machine.ts';
 
 export interface RtoEstimator {
   sample(c: number, rttUs: number): void;
+  /** Ends a back-off without a sample: the estimate stands. */
+  settle(c: number): void;
   backOff(c: number): void;
 }
 
@@ -31,6 +33,12 @@ export function createRtoEstimator(m: Machine): RtoEstimator {
       if (delta < 0) delta = -delta;
       rttvar[c] += delta - (rttvar[c] >> 2);
     }
+    settle(c);
+  }
+
+  // hot: per packet
+  function settle(c: number): void {
+    if (srtt[c] === 0) return;
     const ms = (((srtt[c] >> 3) + rttvar[c] + 999) / 1000) | 0;
     rtoMs[c] = ms < rtoMinMs ? rtoMinMs : ms > rtoMaxMs ? rtoMaxMs : ms;
   }
@@ -40,5 +48,5 @@ export function createRtoEstimator(m: Machine): RtoEstimator {
     rtoMs[c] = ms > rtoMaxMs ? rtoMaxMs : ms;
   }
 
-  return { sample, backOff };
+  return { sample, settle, backOff };
 }
