@@ -332,7 +332,7 @@ export const MUTATIONS = [
   },
   {
     name: 'TCP: SACK blocks do not begin with the last segment',
-    file: `${IN}stack/tcp/sack.js`,
+    file: `${IN}stack/tcp/sackBlocks.js`,
     find: 'let blocks = this.add(c, this.last[c], 0);',
     replace: 'let blocks = 0;',
     tests: ['unit/stack/receive'],
@@ -343,6 +343,34 @@ export const MUTATIONS = [
     find: 'if (n !== 3)',
     replace: 'if (n !== 300)',
     tests: TCP,
+  },
+  {
+    name: 'TCP: blocks that come are not read',
+    file: `${IN}stack/tcp/`,
+    find: 'if (m.board.update(c, seg.options) === 0)',
+    replace: 'if (seg.blocks !== 0)',
+    tests: ['unit/stack/sackSend'],
+  },
+  {
+    name: 'TCP: a timeout keeps what was reported',
+    file: `${IN}stack/tcp/congestion/newreno.js`,
+    find: 'm.board.clear(c);',
+    replace: ';',
+    tests: ['unit/stack/sackSend'],
+  },
+  {
+    name: 'TCP: blocks beyond what was sent are taken',
+    file: `${IN}stack/tcp/recovery/scoreboard.js`,
+    find: '|| ((right - this.sndMax[c]) | 0) > 0)',
+    replace: ')',
+    tests: ['unit/stack/sackSend'],
+  },
+  {
+    name: 'TCP: the pipe counts what is lost',
+    file: `${IN}stack/tcp/recovery/scoreboard.js`,
+    find: 'this.bytes[c] - this.lostBytes[c] + this.rxtBytes[c]',
+    replace: 'this.bytes[c] + this.rxtBytes[c]',
+    tests: ['unit/stack/sackSend'],
   },
   {
     name: 'TCP: Nagle holds back what was lost',

@@ -19,7 +19,21 @@ import { bareSeq } from './segment.ts';
 import { SackBlocks } from './sackBlocks.ts';
 import type { SendBuffer } from './sendBuffer.ts';
 import { CLOSED, LISTEN, SENDING, SYN_RCVD, SYN_SENT } from './states.ts';
-import { T_FIN, T_NODELAY, T_PERSIST, T_PROBE, T_RECOVERY, T_RESCUED, T_REXMIT, T_SACK, T_SYN, T_SYN_LOST, T_TIMING, T_TS, T_WS } from './tcb.ts';
+import {
+  T_FIN,
+  T_NODELAY,
+  T_PERSIST,
+  T_PROBE,
+  T_RECOVERY,
+  T_RESCUED,
+  T_REXMIT,
+  T_SACK,
+  T_SYN,
+  T_SYN_LOST,
+  T_TIMING,
+  T_TS,
+  T_WS,
+} from './tcb.ts';
 
 const LEN_L2L3 = LEN_ETHERNET + LEN_IPV4;
 const PLAIN = F_TCP | F_CSUM_PARTIAL | F_IPCSUM_OK;

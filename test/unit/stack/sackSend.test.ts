@@ -398,8 +398,7 @@ test('scoreboard: equals a set of octets in everything it says', () => {
         if (high < una) high = una;
         // The model, octet by octet, as section 4 has it.
         const starts = [...sacked].filter((k) => !sacked.has(k - 1));
-        const isLost = (s: number): boolean =>
-          starts.filter((k) => k > s).length >= 3 || [...sacked].filter((k) => k > s).length > 2 * mss;
+        const isLost = (s: number): boolean => starts.filter((k) => k > s).length >= 3 || [...sacked].filter((k) => k > s).length > 2 * mss;
         let pipe = 0;
         let lost = 0;
         for (let k = una; k < max; k++) {
