@@ -5,7 +5,7 @@
 // each: then rxBurst and txBurst run at the same time, so they share no state that changes but what close() says.
 //
 // The `own` block is shared with src/ports: word 0 is the number of free frames, word 1 the last errno, word 3 what is wrong with
-// the link (0, ENETDOWN, ENODEV), words 16.. the drop counters, words 64.. the stack of free frame ids: for receiving those to
+// the link (0, ENETDOWN, ENODEV), word 4 the host that goes into a received frame's owner (src/rings/layout.ts), words 16.. the drop counters, words 64.. the stack of free frame ids: for receiving those to
 // receive into, for sending alone those that are sent. Only the thread that attached the half touches it.
 #pragma once
 #include <linux/filter.h>
@@ -19,7 +19,7 @@
 
 namespace flowring {
 
-constexpr int32_t P_FREE = 0, P_ERRNO = 1, P_RX_RESCATTER = 2, P_LINK = 3, P_DROPS = 16, P_STACK = 64;
+constexpr int32_t P_FREE = 0, P_ERRNO = 1, P_RX_RESCATTER = 2, P_LINK = 3, P_HOST = 4, P_DROPS = 16, P_STACK = 64;
 static_assert(P_DROPS + DROP_REASONS <= P_STACK, "drop counters reach into the stack of free frames");
 
 constexpr int32_t HALF_RX = 1, HALF_TX = 2, HALF_BOTH = HALF_RX | HALF_TX;

@@ -43,7 +43,7 @@ void describeFrame(PortMemory& m, int32_t* d, const VnetHeader& v, int32_t len, 
   const int32_t linear = links == 1 ? len : plan.hdr + gso;
   for (int32_t k = 0, left = len - linear; k < links; k++) {
     const int32_t f = stack[-k];
-    t.owner[f] = OWNER_BROKER;
+    t.owner[f] = OWNER_BROKER | m.own[P_HOST];
     t.next[f] = k + 1 < links ? stack[-k - 1] : -1;
     if (k == 0) {
       t.length[f] = linear;

@@ -3,10 +3,10 @@
  * and what the dispatchers handed to workers is what the workers received.
  */
 import { C_HOST_DELIVERED, C_REDIRECTED } from '../rings/counters.ts';
+import { DROP_NAME, OUTGOING_DROPS } from '../rings/drops.ts';
 import type { ThreadFigures } from './figures.ts';
 
-/** Drops that are not of received frames: they happened on the way out. */
-const OUTGOING = new Set(['txDevice', 'noNeighbour', 'noRoute', 'switch']);
+const OUTGOING = new Set(OUTGOING_DROPS.map((reason) => DROP_NAME[reason]!));
 
 function receiveDrops(f: ThreadFigures): number {
   let n = 0;

@@ -5,8 +5,18 @@
 import { randomBytes } from 'node:crypto';
 import { constants } from 'node:os';
 import { DROP_REASONS } from '../rings/drops.ts';
-import { createFrameTable, FrameTable } from '../rings/frameTable.ts';
-import { FRAME_BYTES_MAX, FRAME_BYTES_MIN, GENERATION_MASK, HEADROOM, MAX_WORKERS, OWNER_FREE, REGION_BYTES_MAX } from '../rings/layout.ts';
+import { createFrameTable, FrameTable, sweepHost } from '../rings/frameTable.ts';
+import {
+  FRAME_BYTES_MAX,
+  FRAME_BYTES_MIN,
+  GENERATION_MASK,
+  HEADROOM,
+  MAX_WORKERS,
+  OWNER_BROKER,
+  OWNER_FREE,
+  OWNER_HOST_SHIFT,
+  REGION_BYTES_MAX,
+} from '../rings/layout.ts';
 import { formatMac, parseMac } from '../wire/ethernet.ts';
 import { type AttachedPort, HALF_BOTH, HALF_RX, HALF_TX, loadNative, type Native, nativeProblem, type Watch } from './native.ts';
 import type { Port, PortAttachment, PortCaps, TxPort } from './port.ts';
@@ -53,6 +63,7 @@ export const TRAIN_BYTES_MAX = 65535 + 14;
 // native/port.h
 const P_FREE = 0;
 const P_LINK = 3;
+const P_HOST = 4;
 const P_DROPS = 16;
 const P_STACK = 64;
 const IFNAME_BYTES_MAX = 15;
@@ -138,6 +149,7 @@ export function makeQueues(native: Native, o: DeviceOptions, facts: QueueFacts, 
     // The lowest frame on top: a quiet queue keeps using the same few, which stay in the cache.
     for (let i = 0; i < frameCount; i++) words[P_STACK + i] = frameFirst + frameCount - 1 - i;
     words[P_FREE] = frameCount;
+    words[P_HOST] = q << OWNER_HOST_SHIFT;
     return {
       kind: facts.kind,
       name: facts.name,
@@ -149,6 +161,7 @@ export function makeQueues(native: Native, o: DeviceOptions, facts: QueueFacts, 
       table,
       frameFirst,
       frameCount,
+      host: q,
       own: { handle, block, txBlock: new SharedArrayBuffer((P_STACK + o.frames) * 4) } satisfies DeviceOwn,
     };
   });
@@ -194,11 +207,27 @@ class DevicePort implements Port {
     const { block } = a.own as DeviceOwn;
     this.kind = a.kind;
     this.caps = a.caps;
-    this.frames = new FrameTable(a.table, a.memory);
+    this.frames = new FrameTable(a.table, a.memory, a.host);
     this.words = new Int32Array(block);
     this.drops = new Int32Array(block, P_DROPS * 4, DROP_REASONS);
     this.attached = attach(a, native, this.frames, block, sends ? HALF_BOTH : HALF_RX);
     this.raw = this.attached.raw;
+    this.inherit();
+  }
+
+  /**
+   * The broker before this one may have died at any instant: a frame on the stack that is not free was being taken or brought
+   * home; it, and whatever else was in that broker's hands, comes home now. The first broker finds nothing to do.
+   */
+  private inherit(): void {
+    const { words, frames } = this;
+    let n = 0;
+    for (let i = 0; i < words[P_FREE]!; i++) {
+      const f = words[P_STACK + i]!;
+      if (frames.owner[f] === OWNER_FREE) words[P_STACK + n++] = f;
+    }
+    words[P_FREE] = n;
+    sweepHost(frames, (f) => this.free(f));
   }
 
   // hot: per burst
@@ -216,7 +245,14 @@ class DevicePort implements Port {
     const words = this.words;
     const free = words[P_FREE]!;
     const n = max < free ? max : free;
-    for (let i = 0; i < n; i++) into[at + i] = words[P_STACK + free - 1 - i]!;
+    const owner = this.frames.owner;
+    const mine = OWNER_BROKER | this.frames.hostBits;
+    // Ours before they leave the stack, and on the stack before they are free: no instant in which a frame is free and on no list.
+    for (let i = 0; i < n; i++) {
+      const f = words[P_STACK + free - 1 - i]!;
+      owner[f] = mine;
+      into[at + i] = f;
+    }
     words[P_FREE] = free - n;
     return n;
   }
@@ -228,9 +264,9 @@ class DevicePort implements Port {
     const free = words[P_FREE]!;
     t.generation[frameId] = (t.generation[frameId]! + 1) & GENERATION_MASK;
     t.next[frameId] = -1;
-    t.owner[frameId] = OWNER_FREE;
     words[P_STACK + free] = frameId;
     words[P_FREE] = free + 1;
+    t.owner[frameId] = OWNER_FREE;
   }
 
   available(): number {
@@ -280,7 +316,7 @@ class DeviceTxPort implements TxPort {
 
   constructor(a: PortAttachment, native: Native) {
     const { txBlock } = a.own as DeviceOwn;
-    this.frames = new FrameTable(a.table, a.memory);
+    this.frames = new FrameTable(a.table, a.memory, a.host);
     this.words = new Int32Array(txBlock);
     this.drops = new Int32Array(txBlock, P_DROPS * 4, DROP_REASONS);
     this.attached = attach(a, native, this.frames, txBlock, HALF_TX);

@@ -3,7 +3,7 @@
  */
 import type { RingEventfd } from '../rings/doorbell.ts';
 import { DROP_BAD_DESCRIPTOR, DROP_CLOSING, DROP_REASONS } from '../rings/drops.ts';
-import { FrameTable, frameValid } from '../rings/frameTable.ts';
+import { FrameTable, frameValid, settleFrame, settleTrain, sweepHost } from '../rings/frameTable.ts';
 import {
   checkHeader,
   D_DATA,
@@ -19,6 +19,7 @@ import {
   OWNER_RING,
   TRAIN_LINKS_MAX,
 } from '../rings/layout.ts';
+import { succeedConsumer, succeedProducer } from '../rings/succession.ts';
 import { countLinks } from './frameCopy.ts';
 import { impairs, Link } from './impairment.ts';
 import type { Port, PortAttachment, PortCaps } from './port.ts';
@@ -73,6 +74,8 @@ export class SwitchPort implements Port {
     this.frames = new FrameTable(a.table, a.memory, a.host);
     this.first = a.frameFirst;
     this.perPort = own.framesPerPort;
+    const inherited = Atomics.load(this.words, this.status + SW_STATE) === SW_ATTACHED;
+    if (inherited) this.succeed(own);
     this.peers = peersOf(own, this.words, hooks.ringEventfd);
     this.sender = sends ? new SwitchSender(a, this.frames, this.words, this.peers, this, this.drops) : null;
     this.link = impairs(own.impair) ? new Link(this.frames, own.impair, own.index, this) : null;
@@ -80,6 +83,30 @@ export class SwitchPort implements Port {
     for (let f = a.frameFirst + a.frameCount - 1; f >= a.frameFirst; f--)
       if (this.frames.owner[f] === OWNER_FREE) this.empty[this.top++] = f;
     Atomics.store(this.words, this.status + SW_STATE, SW_ATTACHED);
+    if (!inherited) return;
+    sweepHost(this.frames, (f) => this.free(f));
+    this.flush();
+    for (const p of this.peers) p.ring();
+  }
+
+  /**
+   * The thread that had this port died without detaching. What it was handing to peers is theirs; what it was taking from them
+   * is ours, to be swept. Peers notice nothing.
+   */
+  private succeed(own: SwitchOwn): void {
+    const { words, frames } = this;
+    const mine = OWNER_BROKER | frames.hostBits;
+    for (let peer = 0; peer < own.ports; peer++) {
+      if (peer === own.index) continue;
+      const to = own.index * own.ports + peer;
+      const from = peer * own.ports + own.index;
+      succeedProducer(words, own.pair[to]!, (s) => settleTrain(frames, words[s + D_FRAME]!, OWNER_RING, 0));
+      succeedProducer(words, own.home[to]!, (s) => settleFrame(frames, words[s]!, OWNER_RING, 0));
+      succeedConsumer(words, own.pair[from]!, (s) => {
+        if (frameValid(frames, words[s + D_FRAME]!, words[s + D_REGION_GEN]!)) settleTrain(frames, words[s + D_FRAME]!, mine, OWNER_RING);
+      });
+      succeedConsumer(words, own.home[from]!, (s) => settleFrame(frames, words[s]!, mine, OWNER_RING));
+    }
   }
 
   // hot: per burst

@@ -62,6 +62,9 @@ export const DROP_DEVICE_RING = 32;
 export const DROP_WORKER_DIED = 33;
 export const DROP_REASONS = 34;
 
+/** Drops that are not of received frames: they happened on the way out. */
+export const OUTGOING_DROPS: readonly number[] = [DROP_TX_DEVICE, DROP_NO_NEIGHBOUR, DROP_NO_ROUTE, DROP_SWITCH];
+
 export const DROP_NAME: readonly string[] = [
   'none',
   'badDescriptor',

@@ -168,6 +168,11 @@ export function sweepHost(t: FrameTable, free: (frameId: number) => void): numbe
   return n;
 }
 
+/** As settleTrain, of a frame that is in a ring by itself, whatever its `next` says. */
+export function settleFrame(t: FrameTable, f: number, owner: number, from: number): void {
+  if (f >= 0 && f < t.frames && (from === 0 || t.owner[f] === from)) t.owner[f] = owner;
+}
+
 /**
  * Finishes or undoes a hand-over whose author died in the middle of it: all links of `f` belong to `owner` from now on,
  * as far as they belonged to `from` before (0: whoever had them). Bounded, whatever `next` says.

@@ -11,9 +11,23 @@
  * and, between every two workers, one `redirect` ring of descriptors each way.
  * `recycle` holds every frame of the region, so going home never fails; an empty `grant` is EAGAIN, never a wait.
  */
-import { type FrameTable, settleTrain } from './frameTable.ts';
-import { D_FRAME, DESC_WORDS, KIND_RINGS, OWNER_RING_OF, OWNER_WORKER, ringWords, writeHeader, HEADER_BYTES } from './layout.ts';
+import { type FrameTable, frameValid, settleTrain } from './frameTable.ts';
+import {
+  D_FRAME,
+  DESC_WORDS,
+  KIND_RINGS,
+  D_REGION_GEN,
+  OWNER_RING,
+  OWNER_RING_OF,
+  OWNER_WORKER,
+  RING_HEAD,
+  RING_TAIL,
+  ringWords,
+  writeHeader,
+  HEADER_BYTES,
+} from './layout.ts';
 import { formatRing, RingConsumer, RingProducer } from './spsc.ts';
+import { succeedConsumer, succeedProducer } from './succession.ts';
 
 export const CONTROL_WORDS = 4;
 export const CONTROL_SLOTS = 256;
@@ -235,6 +249,40 @@ export class WorkerPort {
   slots(): number {
     return this.tx.slots + this.recycle.slots + this.rx.slots + this.grant.slots + this.control.slots;
   }
+}
+
+/**
+ * Takes the place of dead worker `worker` on its redirect rings: what it was sending on is the other workers', what it was
+ * taking from them is its own, to be swept with the rest. Before the sweep, from one thread, when the worker's has ended.
+ */
+export function succeedRedirects(block: SharedArrayBuffer, p: PortRingsPlan, worker: number, frames: FrameTable): void {
+  const words = new Int32Array(block);
+  const mine = (OWNER_WORKER + worker) | frames.hostBits;
+  for (let other = 0; other < p.workers; other++) {
+    const out = p.redirect[worker * p.workers + other]!;
+    const from = p.redirect[other * p.workers + worker]!;
+    if (out >= 0) succeedProducer(words, out, (s) => settleTrain(frames, words[s + D_FRAME]!, OWNER_RING, 0));
+    if (from >= 0)
+      succeedConsumer(words, from, (s) => {
+        if (frameValid(frames, words[s + D_FRAME]!, words[s + D_REGION_GEN]!)) settleTrain(frames, words[s + D_FRAME]!, mine, OWNER_RING);
+      });
+  }
+}
+
+/**
+ * Frames that worker `worker` was given over its rx and redirect rings, and those it redirected, since the start: int32 that
+ * wrap. Exact once its rings are settled, and then what its counters must say.
+ */
+export function settledCounts(block: SharedArrayBuffer, p: PortRingsPlan, worker: number): { received: number; redirected: number } {
+  const words = new Int32Array(block);
+  let received = words[p.rx[worker]! + RING_HEAD]!;
+  let redirected = 0;
+  for (let other = 0; other < p.workers; other++) {
+    if (other === worker) continue;
+    received = (received + words[p.redirect[other * p.workers + worker]! + RING_HEAD]!) | 0;
+    redirected = (redirected + words[p.redirect[worker * p.workers + other]! + RING_TAIL]!) | 0;
+  }
+  return { received, redirected };
 }
 
 /** The broker's end of the same rings. */

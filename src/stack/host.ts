@@ -80,7 +80,7 @@ export interface HostOptions {
   /** An empty frame to send from, or -1: then nothing is sent and a timer tries again. */
   takeFrame: () => number;
   /** Sends `lengthBytes` from the frame's headroom on, and takes the frame. */
-  send: (frameId: number, lengthBytes: number) => void;
+  send: (frameId: number, lengthBytes: number) => unknown;
 }
 
 export interface Host {

@@ -24,7 +24,15 @@ import {
   C_TX_PACKETS,
   type Counters,
 } from '../rings/counters.ts';
-import { DROP_CLOSING, DROP_REASONS, DROP_RING_FULL_DATA, DROP_RING_FULL_SYN, DROP_SWITCH, DROP_TX_DEVICE } from '../rings/drops.ts';
+import {
+  DROP_CLOSING,
+  DROP_REASONS,
+  DROP_RING_FULL_DATA,
+  DROP_RING_FULL_SYN,
+  DROP_SWITCH,
+  DROP_TX_DEVICE,
+  DROP_WORKER_DIED,
+} from '../rings/drops.ts';
 import {
   D_DATA,
   D_FLAGS_GSO,
@@ -41,8 +49,10 @@ import {
   OWNER_BROKER,
   OWNER_RING_OF,
 } from '../rings/layout.ts';
+import { sweepWorker } from '../rings/frameTable.ts';
 import type { BrokerPort } from '../rings/portRings.ts';
 import { RingConsumer } from '../rings/spsc.ts';
+import { emptyRing } from '../rings/succession.ts';
 import type { Steering } from '../rings/steering.ts';
 import { createHost, type Host, type HostOptions } from '../stack/host.ts';
 import { Classified, classify, KIND_ARP, KIND_DROP } from '../wire/flow.ts';
@@ -81,6 +91,19 @@ export interface Dispatcher {
   nextDeadlineMs(): number;
   /** A dead or stopped worker's rings: every frame in them comes home. The worker must not touch them any more. */
   reclaim(worker: number): void;
+  /**
+   * A worker's thread has died: what it had published is sent, heard and taken home, and every other frame it held, wherever,
+   * comes home; its redirect rings must be settled before (succeedRedirects). From here on frames for it wait in its ring.
+   * False while the transmitter still sends for it: again next breath.
+   */
+  bury(worker: number): boolean;
+  /** A new thread has taken its place: it is given credit again. */
+  revive(worker: number): void;
+  /** An empty frame for a datagram of this thread's own, or -1; and one given back unsent. */
+  takeFrame(): number;
+  release(frameId: number): void;
+  /** Sends `lengthBytes` from the frame's headroom on, checksums complete, and takes the frame. False: there was no room. */
+  send(frameId: number, lengthBytes: number): boolean;
   /** Frames in rings and overflow queues between port and workers, or the transmitter, but for that one's credit. */
   inFlight(): number;
   readonly host: Host;
@@ -113,6 +136,8 @@ export function createDispatcher(env: DispatcherEnv): Dispatcher {
   const reserve = Math.max(64, Math.min(1024, port.available() >> 2));
   /** Workers that are gone: nobody reads their rings any more. */
   const stopped = new Uint8Array(workers);
+  /** Workers whose thread died: what comes for them waits in their rings for the one that takes their place. */
+  const dead = new Uint8Array(workers);
   // What may stand in one worker's grant ring: with few frames an idle worker would hoard them all, and another starve. A
   // worker holds up to GRANT_MAX beside its ring.
   const creditShare = workers === 1 ? 1 << 30 : Math.max(16, Math.floor((port.available() - reserve) / workers) - GRANT_MAX);
@@ -121,39 +146,44 @@ export function createDispatcher(env: DispatcherEnv): Dispatcher {
   let firstWorker = 0;
   let hostEpoch = 0;
 
-  const host = createHost({
-    ...env.host,
-    takeFrame: () => {
-      if (port.alloc(ids, 0, 1) !== 1) return -1;
-      owner[ids[0]!] = OWNER_BROKER | frames.hostBits;
-      return ids[0]!;
-    },
-    send: (f: number, lengthBytes: number) => {
-      const d = hostDesc;
-      next[f] = -1;
-      length[f] = lengthBytes;
-      d[D_FRAME] = f;
-      d[D_DATA] = (frames.headroom << 16) | lengthBytes;
-      d[D_TOTAL] = lengthBytes;
-      d[D_REGION_GEN] = (frames.region << 16) | (generation[f]! & 0xffff);
-      d[D_OFFSETS] = 14 << 8;
-      d[D_FLAGS_GSO] = F_TX | F_CSUM_OK | F_IPCSUM_OK;
-      d[D_SEGS_VLAN] = 1;
-      d[D_HASH] = 0;
-      if (link !== null) {
-        // Without room the host's own retries serve.
-        if (!link.send(d, f)) home.free(f);
-        return;
-      }
-      if (port.txBurst(d, 0, 1) !== 1) {
-        home.free(f);
-        return;
-      }
-      v[C_TX_PACKETS]!++;
-      v[C_TX_BYTES]! += lengthBytes;
-    },
-  });
   const hostDesc = new Int32Array(DESC_WORDS);
+
+  /** An empty frame for this thread's own datagrams, or -1. */
+  function takeFrame(): number {
+    if (port.alloc(ids, 0, 1) !== 1) return -1;
+    owner[ids[0]!] = OWNER_BROKER | frames.hostBits;
+    return ids[0]!;
+  }
+
+  /** Sends a datagram of this thread's own from the frame's headroom on, and takes the frame. False: there was no room. */
+  function send(f: number, lengthBytes: number): boolean {
+    const d = hostDesc;
+    next[f] = -1;
+    length[f] = lengthBytes;
+    d[D_FRAME] = f;
+    d[D_DATA] = (frames.headroom << 16) | lengthBytes;
+    d[D_TOTAL] = lengthBytes;
+    d[D_REGION_GEN] = (frames.region << 16) | (generation[f]! & 0xffff);
+    d[D_OFFSETS] = 14 << 8;
+    d[D_FLAGS_GSO] = F_TX | F_CSUM_OK | F_IPCSUM_OK;
+    d[D_SEGS_VLAN] = 1;
+    d[D_HASH] = 0;
+    if (link !== null) {
+      if (link.send(d, f)) return true;
+      home.free(f);
+      return false;
+    }
+    if (port.txBurst(d, 0, 1) !== 1) {
+      home.free(f);
+      return false;
+    }
+    v[C_TX_PACKETS]!++;
+    v[C_TX_BYTES]! += lengthBytes;
+    return true;
+  }
+
+  // Where there was no room the host's own retries serve.
+  const host = createHost({ ...env.host, takeFrame, send });
 
   // hot: per packet
   function setOwner(f: number, links: number, who: number): void {
@@ -235,6 +265,19 @@ export function createDispatcher(env: DispatcherEnv): Dispatcher {
   }
 
   // hot: per burst
+  /** A worker's messages to the host. */
+  function hear(b: BrokerPort): number {
+    const c = b.control;
+    const k = c.ready();
+    for (let i = 0; i < k; i++) {
+      const m = c.slot(i);
+      host.message(c.words[m]!, c.words[m + 1]!);
+    }
+    if (k > 0) c.take(k);
+    return k;
+  }
+
+  // hot: per burst
   function pull(): number {
     for (let w = 0; w < workers; w++) if (overflowCount[w]! > 0) drainOverflow(w);
     const n = port.rxBurst(desc, 0, burst);
@@ -243,16 +286,7 @@ export function createDispatcher(env: DispatcherEnv): Dispatcher {
       for (let i = 0; i < n; i++) dispatch(i * DESC_WORDS);
     }
     let messages = 0;
-    for (let w = 0; w < workers; w++) {
-      const c = rings[w]!.control;
-      const k = c.ready();
-      for (let i = 0; i < k; i++) {
-        const m = c.slot(i);
-        host.message(c.words[m]!, c.words[m + 1]!);
-      }
-      if (k > 0) c.take(k);
-      messages += k;
-    }
+    for (let w = 0; w < workers; w++) messages += hear(rings[w]!);
     host.tick(clock[1]!);
     port.tick(clock[0]!);
     return n + messages;
@@ -295,7 +329,7 @@ export function createDispatcher(env: DispatcherEnv): Dispatcher {
       const b = rings[w]!;
       if (link === null) moved += sender.transmit(w, b.tx);
       moved += home.takeFrom(b.recycle);
-      if (stopped[w] === 0) grant(b);
+      if ((stopped[w]! | dead[w]!) === 0) grant(b);
       if (b.flush()) {
         const bell = bells[w];
         if (bell !== null && bell !== undefined) bell.ring();
@@ -351,6 +385,47 @@ export function createDispatcher(env: DispatcherEnv): Dispatcher {
     return ms;
   }
 
+  function dropOverflow(w: number, reason: number): void {
+    while (overflowCount[w]! > 0) {
+      home.freeTrain(overflow[w]![overflowHead[w]! * DESC_WORDS]!);
+      overflowHead[w] = (overflowHead[w]! + 1) % overflowSlots;
+      overflowCount[w]!--;
+      v[C_RX_DELIVERED]!--;
+      v[C_DROP + reason]!++;
+    }
+  }
+
+  /** What a dead worker had published is served as ever; all else that it held is found by owner. */
+  function bury(w: number): boolean {
+    const b = rings[w]!;
+    dead[w] = 1;
+    if (link === null) {
+      while (b.tx.readyNow() > 0 && sender.transmit(w, b.tx) > 0);
+      b.tx.take(b.tx.readyNow());
+      refused[w] = 0;
+    } else if (b.tx.readyNow() > 0) {
+      // The transmitter has them in hand.
+      return false;
+    }
+    hear(b);
+    while (home.takeFrom(b.recycle) > 0);
+    dropOverflow(w, DROP_WORKER_DIED);
+    b.flush();
+    emptyRing(b.rx.words, b.rx.base);
+    emptyRing(b.grant.words, b.grant.base);
+    sweepWorker(frames, w, (f) => home.free(f));
+    port.flush();
+    return true;
+  }
+
+  function revive(w: number): void {
+    dead[w] = 0;
+  }
+
+  function release(f: number): void {
+    home.free(f);
+  }
+
   function reclaim(w: number): void {
     stopped[w] = 1;
     const b = rings[w]!;
@@ -363,13 +438,7 @@ export function createDispatcher(env: DispatcherEnv): Dispatcher {
         b.tx.take(1);
       }
     while (home.takeFrom(b.recycle) > 0);
-    while (overflowCount[w]! > 0) {
-      home.freeTrain(overflow[w]![overflowHead[w]! * DESC_WORDS]!);
-      overflowHead[w] = (overflowHead[w]! + 1) % overflowSlots;
-      overflowCount[w]!--;
-      v[C_RX_DELIVERED]!--;
-      v[C_DROP + DROP_CLOSING]!++;
-    }
+    dropOverflow(w, DROP_CLOSING);
     // Nobody reads the rings towards the worker any more: this side takes its place as consumer.
     b.flush();
     const rx = new RingConsumer(b.rx.words, b.rx.base);
@@ -390,5 +459,5 @@ export function createDispatcher(env: DispatcherEnv): Dispatcher {
     return n;
   }
 
-  return { pull, push, pending, nextDeadlineMs, reclaim, inFlight, host };
+  return { pull, push, pending, nextDeadlineMs, reclaim, bury, revive, takeFrame, release, send, inFlight, host };
 }

@@ -14,6 +14,25 @@ export interface Reset {
   cut(c: number): void;
 }
 
+// hot: per packet
+/** Writes a bare RST at byte `tcp`: 20 bytes, its checksum field holding the pseudo-header's sum (F_CSUM_PARTIAL). `ports` as received. */
+export function writeReset(
+  view: DataView,
+  tcp: number,
+  from: number,
+  to: number,
+  ports: number,
+  seq: number,
+  ack: number,
+  flags: number,
+): void {
+  view.setInt32(tcp, (ports << 16) | (ports >>> 16));
+  view.setInt32(tcp + 4, seq);
+  view.setInt32(tcp + 8, ack);
+  view.setInt32(tcp + 12, (5 << 28) | (flags << 16));
+  view.setInt32(tcp + 16, fold(pseudoSum4(from, to, PROTO_TCP, LEN_TCP)) << 16);
+}
+
 export function createReset(m: Machine): Reset {
   const { localIp, remoteIp, ports: portsOf, rcvNxt } = m.tcb;
   const { transmit, counted } = m;
@@ -25,11 +44,7 @@ export function createReset(m: Machine): Reset {
     if (f < 0) return;
     const tcp = transmit.l4;
     view.setInt32(tcp - 8, from);
-    view.setInt32(tcp, (ports << 16) | (ports >>> 16));
-    view.setInt32(tcp + 4, seq);
-    view.setInt32(tcp + 8, ack);
-    view.setInt32(tcp + 12, (5 << 28) | (flags << 16));
-    view.setInt32(tcp + 16, fold(pseudoSum4(from, to, PROTO_TCP, LEN_TCP)) << 16);
+    writeReset(view, tcp, from, to, ports, seq, ack, flags);
     counted[C_TCP_OUT_RSTS]++;
     counted[C_TCP_OUT_SEGS]++;
     transmit.finish(f, F_TCP | F_CSUM_PARTIAL | F_IPCSUM_OK);
