@@ -1,6 +1,7 @@
 /**
  * What a worker thread injects into the APIs: its stack and the loop that drives it. One per stack thread.
  */
+import type { BackgroundLink } from './background.ts';
 import type { Counters } from '../rings/counters.ts';
 import type { HostView } from '../rings/hostState.ts';
 import type { StackConfig } from '../stack/env.ts';
@@ -41,6 +42,8 @@ export interface WorkerContext {
    * handler; ends an asynchronous rest. Cheap when the driver is awake.
    */
   wake?(): void;
+  /** The way to the background pool; absent where there is none. */
+  readonly background?: BackgroundLink;
   /** [nowUs, nowMs] of the current breath. */
   readonly clock: Int32Array;
   /** Said by listen(): counted for the readiness line. */

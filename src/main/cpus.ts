@@ -106,17 +106,20 @@ export function autoCpus(machine: Machine, node: number): { cpus: number[]; isol
 }
 
 /** Refuses CPUs that do not exist or that the cpuset excludes. `place` is where the list was written. */
-export function checkCpus(cpus: readonly number[], machine: Machine, place: string): void {
-  if (cpus.length === 0) throw new ConfigError('cpus: the list is empty; name at least one CPU, or auto', place);
+export function checkCpus(cpus: readonly number[], machine: Machine, place: string, key = 'cpus'): void {
+  if (cpus.length === 0) throw new ConfigError(`${key}: the list is empty; name at least one CPU, or auto`, place);
   const absent = cpus.filter((c) => !machine.online.includes(c));
   if (absent.length > 0) {
     const has = formatCpus(machine.online);
-    throw new ConfigError(`cpus: CPU ${formatCpus(absent)} does not exist or is offline; this machine has ${has}`, place);
+    throw new ConfigError(`${key}: CPU ${formatCpus(absent)} does not exist or is offline; this machine has ${has}`, place);
   }
   const barred = cpus.filter((c) => !machine.pinnable.includes(c));
   if (barred.length > 0) {
     const may = formatCpus(machine.pinnable);
-    throw new ConfigError(`cpus: CPU ${formatCpus(barred)} is not allowed to this process (cpuset or affinity); it may use ${may}`, place);
+    throw new ConfigError(
+      `${key}: CPU ${formatCpus(barred)} is not allowed to this process (cpuset or affinity); it may use ${may}`,
+      place,
+    );
   }
 }
 
@@ -127,6 +130,23 @@ export function autoWorkers(cpus: string, layout: string, machine: Machine, max:
   const auto = autoCpus(machine, -1);
   const usable = listed !== null && listed.length > 0 ? listed.length : auto.isolated >= 2 ? auto.isolated : auto.cpus.length;
   return Math.min(max, Math.max(1, usable - 1));
+}
+
+/**
+ * CPUs of the background pool: those of `list`, or for `auto` the ones that no pinned thread stands on, and every usable one
+ * where none is left. Empty: not pinned. Throws ConfigError as `cpuPlan` does.
+ */
+export function backgroundCpus(list: string, pinned: readonly number[], machine: Machine = readMachine()): number[] {
+  if (list === 'none') return [];
+  if (list !== 'auto') {
+    const listed = parseCpus(list);
+    if (typeof listed === 'string') throw new ConfigError(`background.cpus: "${list}" ${listed}`);
+    checkCpus(listed, machine, '', 'background.cpus');
+    return listed;
+  }
+  const usable = machine.allowed.filter((c) => machine.pinnable.includes(c) && !machine.isolated.includes(c));
+  const left = usable.filter((c) => !pinned.includes(c));
+  return left.length > 0 ? left : usable;
 }
 
 export interface CpuPlan {

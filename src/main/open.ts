@@ -13,7 +13,8 @@ import { ConfigError, PrivilegeError } from './config/configError.ts';
 import { type ResolvedConfig, stackConfigOf } from './config/load.ts';
 import { checkAddressOwnership, checkPrivileges } from './config/ownership.ts';
 import type { Config } from './config/schema.ts';
-import { cpuPlan } from './cpus.ts';
+import type { BackgroundOptions } from './background.ts';
+import { backgroundCpus, cpuPlan } from './cpus.ts';
 import { Runtime, type RuntimeOptions } from './runtime.ts';
 import type { HostPlan } from '../workers/plan.ts';
 
@@ -94,6 +95,16 @@ function hostPlan(c: Config): HostPlan {
   };
 }
 
+function backgroundOptions(c: Config, pinned: readonly number[]): BackgroundOptions {
+  return {
+    threads: c.backgroundThreads,
+    cpus: backgroundCpus(c.backgroundCpus, pinned),
+    nice: c.backgroundNice,
+    queue: c.backgroundQueue,
+    idleMs: c.backgroundIdleMs,
+  };
+}
+
 /** Options of a runtime over an open port. `cpus` by thread: dispatcher (left out for inline), then workers; -1 not pinned. */
 export function runtimeOptions(
   c: Config,
@@ -123,6 +134,7 @@ export function runtimeOptions(
     drainMs: c.drainMs,
     controlPath,
     stdout,
+    background: backgroundOptions(c, cpus),
   };
 }
 

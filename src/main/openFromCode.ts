@@ -1,7 +1,9 @@
 /** `open(config)`: a runtime from code, as the command line makes one from flags. */
 import { constants } from 'node:os';
 import { pathToFileURL } from 'node:url';
+import type { BackgroundTask } from '../api/background.ts';
 import type { FrameAudit } from '../rings/frameTable.ts';
+import type { BackgroundFigures } from './background.ts';
 import { loadConfig } from './config/load.ts';
 import type { ConfigInput } from './config/schema.ts';
 import type { ThreadFigures } from './figures.ts';
@@ -21,6 +23,12 @@ export interface OpenRuntime {
   postMessage(worker: number, value: unknown): void;
   /** Has the handlers that programs registered for a signal called in every worker: how a process hands its own on. */
   signal(signal: NodeJS.Signals): void;
+  /**
+   * Runs a function of an ES module in the background pool (docs/background.md): as `background` of `flowring/background`
+   * does in a worker, with the same rejections.
+   */
+  background(task: BackgroundTask): Promise<unknown>;
+  backgroundFigures(): BackgroundFigures;
   figures(): ThreadFigures[];
   /** Frames by owner: when closed, all are free. */
   audit(): FrameAudit;
@@ -61,6 +69,8 @@ export async function open(config: ConfigInput = {}): Promise<OpenRuntime> {
     },
     postMessage: (worker, value) => runtime.postMessage(worker, value),
     signal: (signal) => runtime.signal(constants.signals[signal]),
+    background: (task) => runtime.background.run(task),
+    backgroundFigures: () => runtime.background.figures(),
     figures: () => runtime.figures(),
     audit: () => runtime.audit(),
     close: async () => {

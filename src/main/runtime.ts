@@ -3,7 +3,7 @@
  * starts the threads, and takes them down in order: workers drain, dispatchers bring every frame home, then all stop.
  */
 import { setFlagsFromString } from 'node:v8';
-import { Worker } from 'node:worker_threads';
+import { MessageChannel, Worker } from 'node:worker_threads';
 import { loadNative } from '../ports/native.ts';
 import type { PortHandle } from '../ports/port.ts';
 import { CMD_DRAIN, CMD_RUN, CMD_STOP, ThreadRecord } from '../rings/control.ts';
@@ -26,9 +26,11 @@ import {
   type ThreadPlan,
   type WorkerData,
 } from '../workers/plan.ts';
+import { type BackgroundOptions, BackgroundPool } from './background.ts';
 import { buildPlan } from './runtimePlan.ts';
 import { readThreads, type ThreadFigures } from './figures.ts';
 import { locateSyntaxError } from './syntaxPlace.ts';
+import { threadOptions } from './threadOptions.ts';
 
 export interface RuntimeOptions {
   /** Prefix of thread names, at most 6 characters. */
@@ -52,6 +54,7 @@ export interface RuntimeOptions {
   controlPath: string | null;
   /** Descriptor the programs' stdout goes to. */
   stdout: 1 | 2;
+  background: BackgroundOptions;
 }
 
 /** V8 young generation, MiB a semi-space: the garbage of the event-loop turns of minutes fits. */
@@ -68,16 +71,6 @@ function sizeYoungGeneration(): void {
 /** How often main looks at its threads' states when no message came, and how often while they end. */
 const LOOK_MS = 500;
 const CLOSING_LOOK_MS = 5;
-
-/**
- * A thread inherits the process's options, loaders included, as long as nothing is said. --input-type it would choke on, for
- * it runs a file; where that is given, the options are named, without it and without those that no thread may name.
- */
-function threadOptions(): { execArgv?: string[] } {
-  const given = process.execArgv;
-  if (!given.some((o) => o.startsWith('--input-type'))) return {};
-  return { execArgv: given.filter((o) => /^--(import|require|loader|experimental-loader|conditions)=/.test(o)) };
-}
 
 /** A program may throw anything, null too. What is no Error has no stack of its own, and ours would point at the wrong place. */
 function asError(thrown: unknown): Error {
@@ -103,6 +96,8 @@ export class Runtime {
   private readonly nativeIds: number[];
   private readonly mainRecord: ThreadRecord;
   private readonly mainCounters: Counters;
+  /** Threads for CPU-bound work, on CPUs of their own. */
+  readonly background: BackgroundPool;
   /** Highest exit code a program asked for. */
   exitCode = 0;
   /** Called with the number of each signal a program asks for: whoever owns the process listens and calls `signal`. */
@@ -112,6 +107,7 @@ export class Runtime {
 
   constructor(options: RuntimeOptions) {
     this.options = options;
+    this.background = new BackgroundPool(options.background);
     const { plan, nativeIds } = buildPlan(options);
     this.plan = plan;
     this.nativeIds = nativeIds;
@@ -143,14 +139,19 @@ export class Runtime {
   }
 
   private spawn(file: string, worker: number, module: ModulePlan | null): void {
-    const data: WorkerData = { plan: this.plan, worker, module };
+    // A worker asks the background pool over a port of its own; a dispatcher has nothing to ask.
+    const { port1, port2 } = new MessageChannel();
+    const asks = worker >= 0;
+    const data: WorkerData = { plan: this.plan, worker, module, background: asks ? port2 : null };
     const me = this.threadPlan(worker);
     const t = new Worker(new URL(`../workers/${file}`, import.meta.url), {
       workerData: data,
+      transferList: asks ? [port2] : [],
       argv: module?.args ?? [],
       ...threadOptions(),
       name: me.name,
     });
+    if (asks) this.background.serve(port1, () => this.bellOf(worker).ring());
     t.on('message', (m: ThreadMessage) => this.message(m));
     t.on('error', (error) => {
       this.failure ??= asError(error);
@@ -323,6 +324,7 @@ export class Runtime {
         await this.quiet();
       } finally {
         await this.stop();
+        await this.background.close();
         this.release();
       }
     })();

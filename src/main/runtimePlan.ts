@@ -124,6 +124,7 @@ export function buildPlan(o: RuntimeOptions): { plan: RuntimePlan; nativeIds: nu
     overflow: o.overflow,
     workers: o.workers,
     drainMs: o.drainMs,
+    backgroundQueue: o.background.queue,
     stdout: o.stdout,
   };
   return { plan, nativeIds };

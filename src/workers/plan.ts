@@ -4,6 +4,7 @@
  */
 import { readFileSync, readlinkSync } from 'node:fs';
 import { randomFillSync } from 'node:crypto';
+import type { MessagePort } from 'node:worker_threads';
 import { loadNative, type Native } from '../ports/native.ts';
 import type { PortAttachment } from '../ports/port.ts';
 import { C_CPU_NS, C_GC_COUNT, C_GC_NS, C_SWITCHES_INVOLUNTARY, C_SWITCHES_VOLUNTARY, Counters } from '../rings/counters.ts';
@@ -89,6 +90,8 @@ export interface RuntimePlan {
   workerBells: BellPlace[];
   /** Milliseconds a drain may take before connections are reset. */
   drainMs: number;
+  /** Tasks a worker may have under way in the background pool. */
+  backgroundQueue: number;
   /** Where the programs' stdout goes: 1, or 2 when main's stdout carries something else. */
   stdout: 1 | 2;
 }
@@ -107,6 +110,8 @@ export interface WorkerData {
   /** Worker id, or DISPATCHER. */
   worker: number;
   module: ModulePlan | null;
+  /** A stack worker's way to the background pool. */
+  background: MessagePort | null;
 }
 
 /** Messages a thread posts to main. */

@@ -27,10 +27,11 @@ import { importModule } from './importModule.ts';
 import { installResolver } from './resolver.ts';
 import { installSyncOutput } from './output.ts';
 import { WorkerSignals } from './signals.ts';
+import { WorkerBackground } from './backgroundLink.ts';
 import { Thread, type ThreadMessage, type WorkerData } from './plan.ts';
 import { observeGc, threadSleep } from './threadParts.ts';
 
-const { plan, worker, module } = workerData as WorkerData;
+const { plan, worker, module, background: backgroundPort } = workerData as WorkerData;
 const me = plan.workerThreads[worker]!;
 const inline = plan.dispatcher === null;
 const thread = new Thread(plan, me);
@@ -48,6 +49,9 @@ let brokerCounters: Counters | null = null;
 if (inline) ({ port, dispatcher, counters: brokerCounters } = assembleBroker(thread, worker));
 const bell = thread.bell(plan.workerBells[worker]!);
 const { stack, workerPort, host, flush } = assembleStack(thread, worker, inline ? null : thread.bell(plan.brokers[0]!.bell));
+
+/** What this worker has asked of the background pool. */
+const background = new WorkerBackground(backgroundPort!, plan.backgroundQueue);
 
 /** A drain looks at least this often whether it is over. */
 const DRAIN_LOOK_MS = 20;
@@ -98,6 +102,7 @@ function served(): boolean {
 
 /** The stack goes: connections left are reset, every frame and all credit go home. */
 function becomeQuiet(): void {
+  background.close();
   stack.destroy();
   flush();
   workerPort.returnCredit();
@@ -152,8 +157,12 @@ process.on('exit', () => {
 function command(c: number): boolean {
   signals.deliver();
   if (phase === 'running') beginDrain();
-  if (phase === 'serving' && (ending || c === CMD_STOP || stack.drained() || served())) closeConnections();
-  if (phase === 'draining' && (c === CMD_STOP || stack.drained() || ((clock[1]! - drainBy) | 0) >= 0)) becomeQuiet();
+  const late = ((clock[1]! - drainBy) | 0) >= 0;
+  // What a task brings back may be an answer that a connection waits for.
+  const awaited = !ending && background.outstanding > 0;
+  const over = c === CMD_STOP || late || (!awaited && stack.drained());
+  if (phase === 'serving' && (ending || over || (!awaited && served()))) closeConnections();
+  if (phase === 'draining' && over) becomeQuiet();
   if (phase === 'quiet') discardRedirected();
   if (c !== CMD_STOP || phase !== 'quiet') return false;
   leave();
@@ -194,6 +203,7 @@ const driver = new Driver({
   sample: () => thread.sample(),
   microtasks: native?.microtasks ?? null,
   messages: () => {
+    background.receive();
     for (;;) {
       const m = receiveMessageOnPort(parentPort!);
       if (m === undefined) return;
@@ -232,6 +242,7 @@ const context: WorkerContext = {
   setHandler: (handler) => {
     breath.handler = handler;
   },
+  background,
   wake: () => bell.ring(),
   turn: (waitMs) => {
     ready();

@@ -15,6 +15,7 @@ export const STATUS = {
   431: 'Request Header Fields Too Large',
   500: 'Internal Server Error',
   501: 'Not Implemented',
+  503: 'Service Unavailable',
   505: 'HTTP Version Not Supported',
   507: 'Insufficient Storage',
 };

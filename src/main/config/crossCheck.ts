@@ -56,6 +56,8 @@ class CrossCheck {
     if (c.layout === 'inline' && c.workers > 1)
       this.refuse('workers', `${c.workers} do not fit layout inline, which is one thread; say --workers 1 or --layout dispatcher`);
     if (c.cpus !== 'auto' && c.cpus !== 'none') checkCpus(parseCpus(c.cpus) as number[], machine, this.origin('cpus'));
+    if (c.backgroundCpus !== 'auto' && c.backgroundCpus !== 'none')
+      checkCpus(parseCpus(c.backgroundCpus) as number[], machine, this.origin('background.cpus'), 'background.cpus');
   }
 
   frames(): void {

@@ -3,6 +3,7 @@
  * from. Parsing is per value (value.ts), then what `auto` means is worked out, then what only several values together can
  * get wrong is checked (crossCheck.ts).
  */
+import { parseCpus } from '../cpuList.ts';
 import { readFileSync } from 'node:fs';
 import { autoWorkers, type Machine, readMachine } from '../cpus.ts';
 import { FRAME_BYTES_MAX, MAX_WORKERS, REGION_BYTES_MAX, TRAIN_LINKS_MAX } from '../../rings/layout.ts';
@@ -81,6 +82,10 @@ const RESOLVE: Readonly<Record<string, (c: Config, machine: Machine) => number |
   },
   workers: (c, machine) => autoWorkers(c.cpus, c.layout, machine, MAX_WORKERS),
   'idle.spins': (c) => SPINS[c.idle],
+  'background.threads': (c, machine) => {
+    const listed = c.backgroundCpus === 'auto' || c.backgroundCpus === 'none' ? null : parseCpus(c.backgroundCpus);
+    return Array.isArray(listed) ? Math.max(1, listed.length) : Math.max(1, machine.allowed.length - c.workers);
+  },
   'tcp.mss': (c) => c.mtu - 40,
   frames: (c) => {
     const want = pow2AtLeast(Math.max(8192, c.workers * framesPerWorker(c) + 2048));

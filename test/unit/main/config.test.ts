@@ -130,6 +130,11 @@ const SAMPLES: Record<Key, readonly [text: string, value: unknown, wrong: string
   'switch.seed': ['42', 42, '1.5'],
   'arp.static': ['198.18.0.9=02:00:00:00:00:09', ['198.18.0.9=02:00:00:00:00:09'], '198.18.0.9'],
   'drain-ms': ['0', 0, '11min'],
+  'background.threads': ['3', 3, '0'],
+  'background.cpus': ['0-1', '0-1', '0-'],
+  'background.nice': ['0', 0, '20'],
+  'background.queue': ['8', 8, '0'],
+  'background.idle-ms': ['1s', 1000, '-1'],
 };
 
 test('every key takes a value from --set, says where it came from, and refuses a wrong one by name', () => {
