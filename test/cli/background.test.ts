@@ -76,7 +76,7 @@ async function lines(path: string, ...options: string[]): Promise<string[]> {
 
 const ENDINGS = `
 const bytes = new Uint8Array([1, 2, 3]);
-const back = await task('default', { bytes, text: 'x' }, { transfer: [bytes.buffer] });
+const back = await task('same', { bytes, text: 'x' }, { transfer: [bytes.buffer] });
 console.log(back.bytes.join(), back.text, 'left here', bytes.length);
 const given = await task('gives', 70000);
 console.log(given.length, given.every((b) => b === (70000 & 0xff)));
@@ -88,7 +88,7 @@ await task('fails').catch((e) => { said(e); console.log(/backgroundTasks\\.mjs/.
 for (const name of ['throwsNoError', 'uncloneable', 'notAFunction', 'absent']) await task(name).catch(said);
 await background({ module: new URL('file:///no/such/file.mjs') }).catch((e) => console.log(e.code));
 await background({ module: 7 }).catch(said);
-await task('default', () => 1).catch((e) => console.log(e.name));
+await task('same', () => 1).catch((e) => console.log(e.name));
 console.log(backgroundRoom());
 m.stop(mctx);`;
 
@@ -103,9 +103,9 @@ for (const layout of ['inline', 'dispatcher'])
       'Error |  | a word',
       'DataCloneError | 25 | () => 1 could not be cloned.',
       'TypeError | FLOWRING_BACKGROUND | background: MODULE exports no function "notAFunction"; it exports ' +
-        '"adds", "busy", "default", "fails", "gives", "throwsNoError", "uncloneable", "where"',
+        '"adds", "busy", "fails", "gives", "same", "throwsNoError", "uncloneable", "where"',
       'TypeError | FLOWRING_BACKGROUND | background: MODULE exports no function "absent"; it exports ' +
-        '"adds", "busy", "default", "fails", "gives", "throwsNoError", "uncloneable", "where"',
+        '"adds", "busy", "fails", "gives", "same", "throwsNoError", "uncloneable", "where"',
       'ERR_MODULE_NOT_FOUND',
       "FlowringError | EINVAL | background: module is 7, must be a file: URL (new URL('./task.mjs', import.meta.url)) or a path",
       'DataCloneError',
@@ -120,9 +120,9 @@ test('in a loop that the program owns, answers come between its waits', async ()
 
 test('back-pressure: beyond background.queue a task is refused, and taken again when there is room', async () => {
   const body = `const first = [task('busy', 50), task('busy', 50), task('busy', 50)];
-console.log(backgroundRoom(), await task('default', 1).catch((e) => e.code));
+console.log(backgroundRoom(), await task('same', 1).catch((e) => e.code));
 await Promise.all(first);
-console.log(backgroundRoom(), await task('default', 1));
+console.log(backgroundRoom(), await task('same', 1));
 m.stop(mctx);`;
   assert.equal(await lines(program('full.mjs', body), '--set', 'background.queue=3'), ['0 FLOWRING_BUSY', '3 1']);
 });
@@ -134,8 +134,8 @@ const running = settle(task('busy', 30000, { signal: a.signal }));
 const waiting = settle(task('busy', 30000, { signal: b.signal }));
 setTimeout(() => { a.abort(new Error('no more of a')); b.abort(new Error('no more of b')); }, 500);
 console.log(await running, '|', await waiting);
-console.log(await settle(task('default', 1, { signal: AbortSignal.abort(new Error('before')) })), backgroundRoom());
-console.log(await task('default', 'the pool goes on'));
+console.log(await settle(task('same', 1, { signal: AbortSignal.abort(new Error('before')) })), backgroundRoom());
+console.log(await task('same', 'the pool goes on'));
 m.stop(mctx);`;
   const path = program('abort.mjs', body);
   assert.equal(await lines(path, '--set', 'background.threads=1'), ['no more of a | no more of b', 'before 64', 'the pool goes on']);
@@ -158,11 +158,13 @@ test('threads of the pool have their CPUs, niceness and name', async () => {
 });
 
 test('main runs tasks too; a worker that ends has its own aborted; figures tell', async () => {
+  const nameless = join(dir, 'nameless.mjs');
+  writeFileSync(nameless, 'export default (data) => data;');
   const runtime = await open({ workers: 1, background: { threads: 1, queue: 2 } });
   assert.equal(runtime.backgroundFigures(), { threads: 0, queued: 0, running: 0, done: 0, failed: 0, aborted: 0 });
   await runtime.run(program('asks.mjs', "void task('busy', 60000).catch(() => {});\nsetTimeout(() => process.exit(0), 500);"));
   await runtime.finished();
-  assert.is(await runtime.background({ module: TASKS, data: 'from main' }), 'from main');
+  assert.is(await runtime.background({ module: nameless, data: 'from main' }), 'from main');
   const error: Error & { code?: string } = await runtime.background({ module: TASKS, name: 'fails' }).then(
     () => assert.unreachable() as never,
     (e) => e,

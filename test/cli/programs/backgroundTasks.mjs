@@ -2,8 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { transferred } from 'flowring/background';
 
-// biome-ignore lint/style/noDefaultExport: the export a task has when it names none
-export default (data) => data;
+export const same = (data) => data;
 
 export const fails = () => {
   throw Object.assign(new RangeError('out of range'), { code: 'E_RANGE' });

@@ -6,7 +6,7 @@ const mctx = m.createContext();
 const ep = m.epollCreate(mctx);
 const events = new m.EpollEvents(8);
 let answer = null;
-background({ module: new URL('./backgroundTasks.mjs', import.meta.url), data: 'the answer' }).then((a) => {
+background({ module: new URL('./backgroundTasks.mjs', import.meta.url), name: 'same', data: 'the answer' }).then((a) => {
   answer = a;
 });
 while (answer === null) if (m.epollWait(mctx, ep, events, 8, 100) < 0) break;
