@@ -76,6 +76,16 @@ export const C_APP_WRONG_BYTES = 71;
 export const C_APP_CONNECTIONS = 72;
 export const C_APP_FAILED = 73;
 export const C_APP_OPERATIONS = 74;
+// UDP, named after RFC 4113: datagrams delivered to a socket, for a port nobody has, sent; and payload bytes
+export const C_UDP_IN_DATAGRAMS = 80;
+export const C_UDP_NO_PORTS = 81;
+export const C_UDP_OUT_DATAGRAMS = 82;
+export const C_UDP_BYTES_IN = 83;
+export const C_UDP_BYTES_OUT = 84;
+/** ICMP errors that named a flow of ours and were believed, those among them that ask for smaller datagrams, and errors sent. */
+export const C_ICMP_ERRORS_RX = 85;
+export const C_ICMP_FRAG_NEEDED = 86;
+export const C_ICMP_ERRORS_TX = 87;
 export const C_DROP = 96;
 export const COUNTERS = C_DROP + DROP_REASONS;
 
@@ -139,6 +149,14 @@ export const COUNTER_NAME: Readonly<Record<number, string>> = {
   72: 'appConnections',
   73: 'appFailed',
   74: 'appOperations',
+  80: 'udpInDatagrams',
+  81: 'udpNoPorts',
+  82: 'udpOutDatagrams',
+  83: 'udpBytesIn',
+  84: 'udpBytesOut',
+  85: 'icmpErrorsRx',
+  86: 'icmpFragNeeded',
+  87: 'icmpErrorsTx',
 };
 
 /** Bytes of one thread's counters in the control block: the seqlock line, the snapshot, the writer's own doubles. */

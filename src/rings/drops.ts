@@ -38,7 +38,7 @@ export const DROP_NO_ROUTE = 20;
 export const DROP_NO_CONNECTION = 21;
 /** TCP: listen backlog full. */
 export const DROP_BACKLOG = 22;
-/** TCP: connection table full. */
+/** Connection table full, or no chunk left for what arrived. */
 export const DROP_NO_MEMORY = 23;
 /** TCP: segment not acceptable (RFC 9293 section 3.10.7.4, first step), or PAWS. */
 export const DROP_UNACCEPTABLE = 24;
@@ -60,7 +60,9 @@ export const DROP_CLOSING = 31;
 export const DROP_DEVICE_RING = 32;
 /** Was in a worker's hands, or in its rings, when the worker died. */
 export const DROP_WORKER_DIED = 33;
-export const DROP_REASONS = 34;
+/** UDP: the socket holds as many unread bytes as udp.rcvbuf allows. */
+export const DROP_RECEIVE_BUFFER = 34;
+export const DROP_REASONS = 35;
 
 /** Drops that are not of received frames: they happened on the way out. */
 export const OUTGOING_DROPS: readonly number[] = [DROP_TX_DEVICE, DROP_NO_NEIGHBOUR, DROP_NO_ROUTE, DROP_SWITCH];
@@ -100,4 +102,5 @@ export const DROP_NAME: readonly string[] = [
   'closing',
   'deviceRing',
   'workerDied',
+  'receiveBuffer',
 ];

@@ -5,7 +5,8 @@
  *
  * Block (words from its base): 0 workers · 1 mode · 2 epoch (bumped at every change) · 3 lock: who writes, worker + 1
  * · 32.. RETA (512)
- * · then per protocol (TCP, UDP) 65536 entries of 4 words: worker mask lo, hi, and the mask before the last change lo, hi.
+ * · then per protocol (TCP, UDP) 65536 entries of 4 words: worker mask lo, hi, and the mask before the last change lo, hi
+ * · then per protocol 65536 bits: the port is one worker's alone (`claim`).
  *
  * A mask names the workers that serve a local port. Its k-th set bit (k = hash % bits) is the owner, so that both
  * directions of a flow and every one of its frames agree. When a mask changes, flows that already live elsewhere miss at
@@ -24,7 +25,10 @@ const S_RETA = 32;
 const S_PORTS = S_RETA + RETA_SIZE;
 const ENTRY = 4;
 
-export const STEERING_BYTES = (S_PORTS + 2 * 65536 * ENTRY) * 4;
+const S_CLAIMED = S_PORTS + 2 * 65536 * ENTRY;
+const CLAIMED_WORDS = 65536 >> 5;
+
+export const STEERING_BYTES = (S_CLAIMED + 2 * CLAIMED_WORDS) * 4;
 
 export const STEER_TCP = 0;
 export const STEER_UDP = 1;
@@ -89,13 +93,55 @@ export class Steering {
 
   /** Worker `worker` begins (`on`) or ends to serve a local port. That worker's thread; its heir when it is dead. */
   serve(proto: number, port: number, worker: number, on: boolean): void {
+    this.lock(worker);
+    this.change(proto, port, worker, on);
+    if (!on) Atomics.and(this.words, this.claimWord(proto, port), ~(1 << (port & 31)));
+    this.unlock(worker);
+  }
+
+  /** Makes a port that nobody serves this worker's alone, until it ends to serve it. False when somebody serves it. */
+  claim(proto: number, port: number, worker: number): boolean {
+    this.lock(worker);
+    const free = !this.served(proto, port);
+    if (free) {
+      Atomics.or(this.words, this.claimWord(proto, port), 1 << (port & 31));
+      this.change(proto, port, worker, true);
+    }
+    this.unlock(worker);
+    return free;
+  }
+
+  /** `serve(…, true)`, unless the port is another worker's alone: then false. */
+  share(proto: number, port: number, worker: number): boolean {
+    this.lock(worker);
+    // A claim may have outlived its worker: without a server it says nothing.
+    if (!this.served(proto, port)) Atomics.and(this.words, this.claimWord(proto, port), ~(1 << (port & 31)));
+    const claimed = (Atomics.load(this.words, this.claimWord(proto, port)) & (1 << (port & 31))) !== 0;
+    const mayServe = !claimed || this.serves(proto, port, worker);
+    if (mayServe) this.change(proto, port, worker, true);
+    this.unlock(worker);
+    return mayServe;
+  }
+
+  private claimWord(proto: number, port: number): number {
+    return this.at + S_CLAIMED + proto * CLAIMED_WORDS + (port >> 5);
+  }
+
+  private lock(worker: number): void {
+    while (Atomics.compareExchange(this.words, this.at + S_LOCK, 0, worker + 1) !== 0);
+  }
+
+  /** Gives the writers' lock back; also for a worker that died with it: whatever it was changing is whole, before or after. */
+  unlock(worker: number): void {
+    Atomics.compareExchange(this.words, this.at + S_LOCK, worker + 1, 0);
+  }
+
+  /** Under the lock. Saying again what stands already must not forget the mask before the last real change. */
+  private change(proto: number, port: number, worker: number, on: boolean): void {
     const words = this.words;
-    const lock = this.at + S_LOCK;
-    while (Atomics.compareExchange(words, lock, 0, worker + 1) !== 0);
     const e = this.at + S_PORTS + ((proto << 16) + port) * ENTRY;
     const bit = 1 << (worker & 31);
     const half = worker >> 5;
-    // Saying again what stands already must not forget the mask before the last real change.
     if (((words[e + half]! & bit) !== 0) !== on) {
       Atomics.store(words, e + 2, words[e]!);
       Atomics.store(words, e + 3, words[e + 1]!);
@@ -103,12 +149,6 @@ export class Steering {
       else Atomics.and(words, e + half, ~bit);
     }
     Atomics.add(words, this.at + S_EPOCH, 1);
-    Atomics.store(words, lock, 0);
-  }
-
-  /** Takes the writers' lock from a worker that died with it: whatever it was changing is whole, before or after. */
-  unlock(worker: number): void {
-    Atomics.compareExchange(this.words, this.at + S_LOCK, worker + 1, 0);
   }
 
   /** Whether `worker` is among the workers that serve the port. */

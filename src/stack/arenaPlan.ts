@@ -12,6 +12,7 @@ import { scoreboardWords } from './tcp/recovery/scoreboard.ts';
 import { TCB_COLUMNS, columnStride } from './tcp/tcb.ts';
 import { USER_COPY_WORDS } from './tcp/userCopy.ts';
 import { WHEEL_WORDS } from './tcp/wheel.ts';
+import { udpTableWords } from './udp/table.ts';
 import { transmitWords } from './transmit.ts';
 
 /** Descriptors pulled a breath stand in the arena, so that the inspect burst finds them. */
@@ -25,6 +26,7 @@ export function arenaBytes(config: StackConfig): number {
   const words =
     TCB_COLUMNS * columnStride(config.maxConnections) +
     readyWords(socketIds(config).total) +
+    udpTableWords(config.maxDatagrams) +
     ChunkPool.words(config.chunks, config.chunkBytes) +
     scoreboardWords(config.chunks) +
     2 * flowSlots(config.maxConnections) +

@@ -105,6 +105,15 @@ export class ChunkPool {
   }
 
   // hot: per packet
+  /** The same for what may be lost: what TCP advertised keeps its eighth. Returns false when less would be left. */
+  reserveSpare(bytes: number): boolean {
+    const n = ((bytes / this.chunkBytes) | 0) + 2;
+    if (this.reserved + n + this.kept + this.forSending() > this.free) return false;
+    this.reserved += n;
+    return true;
+  }
+
+  // hot: per packet
   give(k: number): void {
     this.next[k] = this.head;
     this.head = k;

@@ -21,8 +21,12 @@ export interface Arena {
 }
 
 export interface StackConfig {
-  /** Most connections and sockets at a time. */
+  /** Most TCP listeners and connections, and most UDP sockets, at a time. */
   maxConnections: number;
+  maxDatagrams: number;
+  /** Bytes of datagrams a UDP socket may hold unread, and bytes it may send in one breath. */
+  udpRcvbuf: number;
+  udpSndbuf: number;
   /** Bytes a connection may hold unread / unacknowledged. */
   rcvbuf: number;
   sndbuf: number;

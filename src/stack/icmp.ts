@@ -1,21 +1,24 @@
 /**
- * ICMP (RFC 792, RFC 1122 section 3.2.2): answers echo requests. Everything else is counted and dropped; errors are neither
- * believed nor sent. `inspect` has verified lengths and checksum before, and lets no ICMP train pass, so that a request is
- * one frame and its reply fits into one.
+ * ICMP (RFC 792, RFC 1122 section 3.2.2): answers echo requests, hands errors to the flow they quote (quotedFlow.ts).
+ * Everything else is counted and dropped. `inspect` has verified lengths and checksum before, and lets no ICMP train pass,
+ * so that a request is one frame and its reply fits into one.
  */
 import { C_ICMP_RX, C_ICMP_TX } from '../rings/counters.ts';
 import { DROP_BAD_SOURCE, DROP_FRAGMENT, DROP_ICMP, DROP_NO_FRAME, DROP_NO_ROUTE, DROP_NONE, DROP_NOT_FOR_US } from '../rings/drops.ts';
 import { D_DATA, D_FLAGS_GSO, D_FRAME, D_OFFSETS, F_CSUM_OK, F_FRAGMENT, F_ICMP, F_MULTICAST, F_TRAIN } from '../rings/layout.ts';
 import { update16 } from '../wire/checksum.ts';
-import { checksum, ICMP_ECHO, ICMP_ECHO_REPLY, LEN_ICMP, OFF_ICMP_CHECKSUM, type } from '../wire/icmp.ts';
-import { dst, isBadSource, PROTO_ICMP, src, totalLength } from '../wire/ipv4.ts';
+import { checksum, ICMP_ECHO, ICMP_ECHO_REPLY, isIcmpError, LEN_ICMP, OFF_ICMP_CHECKSUM, type } from '../wire/icmp.ts';
+import { dst, PROTO_ICMP, src, totalLength } from '../wire/ipv4.ts';
+import { isNoUnicast } from './broadcast.ts';
 import type { StackEnv } from './env.ts';
+import { QuotedFlow } from './quotedFlow.ts';
+import type { FlowErrors } from './quotedFlow.ts';
 import type { Ipv4Out } from './transmit.ts';
 
 export interface Icmp {
   /**
    * A received ICMP datagram: word index in the arena of its inspected descriptor (F_PARSED, F_ICMP). The frame stays the
-   * caller's. Returns DROP_NONE when it was answered, else the DROP_* reason, which the caller counts.
+   * caller's. Returns DROP_NONE when it was answered or believed, else the DROP_* reason, which the caller counts.
    */
   input(at: number): number;
 }
@@ -26,8 +29,10 @@ class IcmpOfWorker implements Icmp {
   private readonly words: Int32Array;
   private readonly view: DataView;
   private readonly offset: Int32Array;
+  private readonly quoted: QuotedFlow;
 
-  constructor(env: StackEnv, out: Ipv4Out) {
+  constructor(env: StackEnv, out: Ipv4Out, flows: FlowErrors) {
+    this.quoted = new QuotedFlow(env, flows);
     this.env = env;
     this.out = out;
     this.words = env.arena.i32;
@@ -47,26 +52,14 @@ class IcmpOfWorker implements Icmp {
     const ip = eth + ((offsets >>> 8) & 0xff);
     const icmp = eth + (offsets >>> 16);
     const bytes = totalLength(v, ip) - (icmp - ip);
-    if (bytes < LEN_ICMP || type(v, icmp) !== ICMP_ECHO) return DROP_ICMP;
+    if (bytes < LEN_ICMP) return DROP_ICMP;
+    const error = isIcmpError(type(v, icmp));
+    if (!error && type(v, icmp) !== ICMP_ECHO) return DROP_ICMP;
     // RFC 1122 section 3.2.2.6: an echo to a group may be ignored; nothing is ever answered to one (section 3.2.1.3).
     if ((flags & F_MULTICAST) !== 0 || dst(v, ip) !== this.env.host.address()) return DROP_NOT_FOR_US;
     const to = src(v, ip);
-    if (this.isNoUnicast(to)) return DROP_BAD_SOURCE;
-    return this.reply(to, icmp, bytes);
-  }
-
-  // hot: per packet
-  /** What must not be answered: bad sources, ourselves, and the broadcast and network address of our subnet. */
-  private isNoUnicast(ip: number): boolean {
-    const host = this.env.host;
-    const address = host.address();
-    if (isBadSource(ip) || ip === address) return true;
-    const prefix = host.prefix();
-    if (prefix === 0 || prefix >= 31) return false;
-    const mask = -1 << (32 - prefix);
-    if (((ip ^ address) & mask) !== 0) return false;
-    const part = ip & ~mask;
-    return part === 0 || part === ~mask;
+    if (isNoUnicast(this.env.host, to)) return DROP_BAD_SOURCE;
+    return error ? this.quoted.input(icmp, bytes) : this.reply(to, icmp, bytes);
   }
 
   // hot: per packet
@@ -89,6 +82,6 @@ class IcmpOfWorker implements Icmp {
   }
 }
 
-export function createIcmp(env: StackEnv, out: Ipv4Out): Icmp {
-  return new IcmpOfWorker(env, out);
+export function createIcmp(env: StackEnv, out: Ipv4Out, flows: FlowErrors): Icmp {
+  return new IcmpOfWorker(env, out, flows);
 }

@@ -8,6 +8,7 @@ import type { Pipes } from './pipe.ts';
 import type { SocketIds } from './socketIds.ts';
 import { CLOSED } from './tcp/states.ts';
 import type { TcpSockets } from './tcp/calls.ts';
+import type { UdpSockets } from './udp/calls.ts';
 
 /** Where an id that is none ends up. */
 class NoSocket implements SocketKind {
@@ -86,25 +87,28 @@ class NoSocket implements SocketKind {
 export class SocketTable implements Sockets {
   readonly ready: ReadyList;
   private readonly tcp: TcpSockets;
-  private readonly tcpEnd: number;
+  private readonly udp: UdpSockets;
   private readonly pipes: Pipes;
-  private readonly pipeFirst: number;
+  private readonly tcpEnd: number;
+  private readonly udpEnd: number;
   private readonly end: number;
   private readonly none = new NoSocket();
 
-  constructor(ids: SocketIds, ready: ReadyList, tcp: TcpSockets, pipes: Pipes) {
+  constructor(ids: SocketIds, ready: ReadyList, tcp: TcpSockets, udp: UdpSockets, pipes: Pipes) {
     this.ready = ready;
     this.tcp = tcp;
-    this.tcpEnd = ids.tcpEnd;
+    this.udp = udp;
     this.pipes = pipes;
-    this.pipeFirst = ids.pipeFirst;
+    this.tcpEnd = ids.tcpEnd;
+    this.udpEnd = ids.udpEnd;
     this.end = ids.total;
   }
 
   // hot: per packet
   private of(s: number): SocketKind {
     if (s < this.tcpEnd) return this.tcp;
-    if (s >= this.pipeFirst && s < this.end) return this.pipes;
+    if (s < this.udpEnd) return this.udp;
+    if (s < this.end) return this.pipes;
     return this.none;
   }
 
@@ -120,8 +124,12 @@ export class SocketTable implements Sockets {
     return this.tcp.prepareSources(ip, port);
   }
 
+  openDatagram(): number {
+    return this.udp.open();
+  }
+
   inUse(): number {
-    return this.tcp.inUse();
+    return this.tcp.inUse() + this.udp.inUse();
   }
 
   isOpen(s: number): boolean {

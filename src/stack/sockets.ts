@@ -25,6 +25,7 @@ export const EACCES = 13;
 export const EINVAL = 22;
 export const EMFILE = 24;
 export const EPIPE = 32;
+export const EPROTO = 71;
 export const ENOTSOCK = 88;
 export const EDESTADDRREQ = 89;
 export const EMSGSIZE = 90;
@@ -77,8 +78,13 @@ export interface ReadyList {
 
 // Socket options, Linux's numbers
 export const SOL_SOCKET = 1;
+export const SO_REUSEADDR = 2;
 export const SO_TYPE = 3;
 export const SO_ERROR = 4;
+export const SO_BROADCAST = 6;
+export const SO_SNDBUF = 7;
+export const SO_RCVBUF = 8;
+export const SO_REUSEPORT = 15;
 export const SOL_TCP = 6;
 export const TCP_NODELAY = 1;
 /** What SO_TYPE says. */
@@ -102,7 +108,7 @@ export interface SocketCalls {
   listen(s: number, backlog: number): number;
   /** A connection from the accept queue (its columns live, state ≥ ESTABLISHED or already closed by the peer), or -EAGAIN. */
   accept(s: number): number;
-  /** Begins to connect: -EINPROGRESS normally. Picks a source port whose hash comes home. -EADDRNOTAVAIL, -ENETUNREACH, -EISCONN, -EALREADY. */
+  /** UDP: 0 at once; port 0 ends the association. TCP begins to connect: -EINPROGRESS normally. Picks a source port whose hash comes home. -EADDRNOTAVAIL, -ENETUNREACH, -EISCONN, -EALREADY. */
   connect(s: number, ip: number, port: number): number;
   /**
    * Copies up to `length` bytes to `buffer[offset…]`. 0 at end of stream (or length 0), -EAGAIN, -ENOTCONN, or the pending
@@ -165,7 +171,9 @@ export interface Sockets extends SocketCalls {
    * -ENETUNREACH.
    */
   prepareSources(ip: number, port: number): number;
-  /** Connections not yet CLOSED, TIME_WAIT included, and listeners. */
+  /** New unbound UDP socket, or -EMFILE. */
+  openDatagram(): number;
+  /** Connections not yet CLOSED, TIME_WAIT included, listeners, and UDP sockets. */
   inUse(): number;
   readonly ready: ReadyList;
 }

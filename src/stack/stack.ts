@@ -2,19 +2,20 @@
  * One core's stack, and its breath.
  *
  *   begin:  pull descriptors from the rx ring and the other workers' redirect rings · check them · one inspect burst ·
- *           TCP and ICMP take their segments · neighbours that resolved release what waited · timers fire
+ *           TCP, UDP and ICMP take what is theirs · neighbours that resolved release what waited · timers fire
  *   (the application runs)
  *   end:    what it did not read moves to chunks, frames go home · output says what there is to say · one emit burst ·
  *           descriptors stand in the tx ring; the driver publishes and rings
  */
 import { C_DROP, C_RX_BURSTS, C_RX_BYTES, C_RX_DELIVERED, C_RX_PACKETS, C_TRAINS_RX } from '../rings/counters.ts';
-import { DROP_BAD_DESCRIPTOR, DROP_FRAGMENT, DROP_NO_LISTENER, DROP_NONE, DROP_UNKNOWN_PROTOCOL } from '../rings/drops.ts';
+import { DROP_BAD_DESCRIPTOR, DROP_FRAGMENT, DROP_NONE, DROP_RATE_LIMIT, DROP_UNKNOWN_PROTOCOL } from '../rings/drops.ts';
 import { frameValid } from '../rings/frameTable.ts';
 import {
   D_DATA,
   D_FLAGS_GSO,
   D_FRAME,
   D_HASH,
+  D_OFFSETS,
   D_REGION_GEN,
   D_SEGS_VLAN,
   D_TOTAL,
@@ -37,12 +38,14 @@ import { createNeighbor } from './neighbor.ts';
 import { socketIds } from './socketIds.ts';
 import type { Stack } from './sockets.ts';
 import { Pipes } from './pipe.ts';
+import { EPOLLOUT } from './sockets.ts';
 import { SocketTable } from './socketTable.ts';
 import { createAcceptQueues } from './tcp/accept.ts';
 import { TcpSockets } from './tcp/calls.ts';
 import { createCongestion } from './tcp/congestion/newreno.ts';
 import { createHandshake } from './tcp/handshake.ts';
 import { createTcpInput } from './tcp/input.ts';
+import { icmpError } from './tcp/icmpError.ts';
 import { Machine } from './tcp/machine.ts';
 import { createOutput } from './tcp/output.ts';
 import { createReassembly } from './tcp/reassembly.ts';
@@ -55,6 +58,7 @@ import { createSendBuffer } from './tcp/sendBuffer.ts';
 import { createTimers } from './tcp/timers.ts';
 import { UserCopy } from './tcp/userCopy.ts';
 import { Transmit } from './transmit.ts';
+import { createUdp } from './udp/udp.ts';
 
 const CHECKED = F_PARSED | F_CSUM_OK | F_IPCSUM_OK;
 
@@ -85,17 +89,23 @@ export function assembleStack(env: StackEnv): { stack: Stack; machine: Machine }
   const output = createOutput(m, send, congestion, sack);
   const timers = createTimers(m, congestion, rto, reset);
   const tcp = createTcpInput(m, { handshake, queues, reset, receive, reassembly, send, newReno, sack, rto });
-  const icmp = createIcmp(env, transmit);
   const ids = socketIds(config);
   const tcpSockets = new TcpSockets(m, { handshake, queues, reset, receive, send, output });
   m.ready.add(tcpSockets, ids.tcpEnd);
+  const udp = createUdp(env, m, user, ids.tcpEnd);
+  m.ready.add(udp.sockets, ids.udpEnd);
   const pipes = new Pipes(env, user, m.ready, ids.pipeFirst);
   m.ready.add(pipes, ids.total);
-  const sockets = new SocketTable(ids, m.ready, tcpSockets, pipes);
+  const sockets = new SocketTable(ids, m.ready, tcpSockets, udp.sockets, pipes);
+  const icmp = createIcmp(env, transmit, {
+    tcp: (remote, local, ports, seq, errno, hard) => icmpError(m, remote, local, ports, seq, errno, hard),
+    udp: (remote, local, ports, errno) => udp.sockets.failed(remote, local, ports, errno),
+  });
   const pullAt = env.arena.take(config.burst * DESC_WORDS);
   const words = env.arena.i32;
   const mine = port.mine;
   const coalesce = config.coalesce ? 1 : 0;
+  const writable = (u: number): void => m.ready.notify(ids.tcpEnd + u, EPOLLOUT);
   /** Per frame pulled this breath: whether it arrived as the head of a train. */
   const arrivedTrain = new Uint8Array(frames.frames);
   let epochSeen = env.host.epoch();
@@ -193,12 +203,20 @@ export function assembleStack(env: StackEnv): { stack: Stack; machine: Machine }
     } else if ((flags & (F_ICMP | F_FRAGMENT)) === F_ICMP) {
       reason = icmp.input(d);
       port.freeTrain(words[d + D_FRAME]);
+    } else if ((flags & (F_UDP | F_FRAGMENT)) === F_UDP) {
+      reason = udp.input.input(d);
     } else {
-      reason = (flags & F_FRAGMENT) !== 0 ? DROP_FRAGMENT : (flags & F_UDP) !== 0 ? DROP_NO_LISTENER : DROP_UNKNOWN_PROTOCOL;
+      reason = (flags & F_FRAGMENT) !== 0 ? DROP_FRAGMENT : unknownProtocol(d);
       port.freeTrain(words[d + D_FRAME]);
     }
     if (reason === DROP_NONE) counted[C_RX_DELIVERED] += packets;
     else counted[C_DROP + reason] += packets;
+  }
+
+  /** RFC 1122 section 3.2.2.1: the sender learns that nobody here speaks it. Offsets say whether it is IPv4 at all. */
+  function unknownProtocol(d: number): number {
+    const spoken = words[d + D_OFFSETS] >>> 16 === 0 || udp.errors.protocolUnreachable(d);
+    return spoken ? DROP_UNKNOWN_PROTOCOL : DROP_RATE_LIMIT;
   }
 
   // hot: per burst
@@ -223,11 +241,13 @@ export function assembleStack(env: StackEnv): { stack: Stack; machine: Machine }
     }
     neighbor.poll(transmit.emitWaiting);
     if (m.starveHead >= 0) tcpSockets.feedStarved();
+    udp.output.begin(writable);
     return pulled + timers.run();
   }
 
   // hot: per burst
   function end(): number {
+    udp.queue.settleAll();
     receive.settleAll();
     output.run();
     transmit.flush();
@@ -241,12 +261,14 @@ export function assembleStack(env: StackEnv): { stack: Stack; machine: Machine }
       if (ring !== null && ring.readyNow() > 0) return true;
     }
     // Output that waits for credit is woken by the grant ring's bell; one that waits for ring room must look again.
-    return m.outHead >= 0 && (port.credit(1) > 0 || transmit.ringFull());
+    return (m.outHead >= 0 || udp.output.waiting > 0) && (port.credit(1) > 0 || transmit.ringFull());
   }
 
   function destroy(): void {
+    udp.queue.settleAll();
     receive.settleAll();
     tcpSockets.destroy();
+    udp.sockets.destroy();
     transmit.flush();
     neighbor.clear();
     port.returnCredit();
@@ -259,8 +281,12 @@ export function assembleStack(env: StackEnv): { stack: Stack; machine: Machine }
     pending,
     nextDeadlineMs: () => m.wheel.nextMs(env.clock[1]),
     stopListening: () => tcpSockets.stopAllListening(false),
-    busy: () => m.chunks.free < m.chunks.chunks,
-    drain: () => tcpSockets.drain(),
+    busy: () => m.chunks.free + udp.queue.held < m.chunks.chunks,
+    drain: () => {
+      tcpSockets.drain();
+      udp.input.draining = true;
+      udp.sockets.stopServing();
+    },
     drained: () => m.live === 0,
     destroy,
   };

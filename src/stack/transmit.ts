@@ -233,7 +233,8 @@ export class Transmit implements Ipv4Out {
   start(dst: number, protocol: number, lengthBytes: number): number {
     const { host, port } = this.env;
     if (LEN_L4_AT + lengthBytes > port.frames.frameBytes - port.frames.headroom) return -1;
-    const hop = host.nextHop(dst);
+    // 255.255.255.255 is on this link whatever the prefix says.
+    const hop = dst === -1 ? dst : host.nextHop(dst);
     if (hop === 0) return -2;
     const state = this.neighbor.resolve(hop);
     if (state === NB_FAILED) return -2;

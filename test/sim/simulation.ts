@@ -56,6 +56,9 @@ export interface SimulationOptions {
 
 export const SIM_STACK: StackConfig = {
   maxConnections: 256,
+  maxDatagrams: 16,
+  udpRcvbuf: 65536,
+  udpSndbuf: 65536,
   rcvbuf: 262144,
   sndbuf: 262144,
   chunkBytes: 2048,

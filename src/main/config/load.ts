@@ -130,6 +130,9 @@ export function loadConfig(options: LoadOptions = {}): ResolvedConfig {
 export function stackConfigOf(c: Config): StackConfig {
   return {
     maxConnections: c.tcpMaxConnections,
+    maxDatagrams: c.udpMaxSockets,
+    udpRcvbuf: c.udpRcvbuf,
+    udpSndbuf: c.udpSndbuf,
     rcvbuf: c.tcpRcvbuf,
     sndbuf: c.tcpSndbuf,
     chunkBytes: c.chunkBytes,

@@ -17,10 +17,7 @@ const IGNORED: Readonly<Record<string, string>> = {
   num_mem_ch: 'memory channels belong to DPDK',
   multiprocess: 'one process runs every thread',
   max_num_buffers: 'buffers are chunk chains, see chunks',
-  udp_send_buffer: 'this version has no UDP sockets',
-  udp_receive_buffer: 'this version has no UDP sockets',
-  udp_recv_buffer: 'this version has no UDP sockets',
-  udp_list_entries: 'this version has no UDP sockets',
+  udp_list_entries: 'datagrams to be sent wait in the ring, see rings.tx',
   stat_print: 'see flowring top',
   tcp_timeout: 'idle connections are not timed out; a dead peer is found by retransmission, see tcp.retries',
 };
@@ -32,6 +29,9 @@ const RENAMED: Readonly<Record<string, readonly [string, number]>> = {
   rcvbuf: ['tcp.rcvbuf', 1],
   sndbuf: ['tcp.sndbuf', 1],
   tcp_timewait: ['tcp.time-wait-ms', 1000],
+  udp_send_buffer: ['udp.sndbuf', 1],
+  udp_receive_buffer: ['udp.rcvbuf', 1],
+  udp_recv_buffer: ['udp.rcvbuf', 1],
 };
 
 /** Reads a `.conf`. Own keys of this program (`tcp.nagle = false`) may stand in it too. */

@@ -324,7 +324,12 @@ export class TcpSockets implements SocketKind {
 
   takeError(s: number): number {
     if (!this.isOpen(s)) return 0;
-    const error = this.errorOf[s];
+    let error = this.errorOf[s];
+    // As Linux does: without a pending error SO_ERROR tells the soft one, once.
+    if (error === 0) {
+      error = this.m.tcb.softError[s];
+      this.m.tcb.softError[s] = 0;
+    }
     this.errorOf[s] = 0;
     return error;
   }
@@ -376,6 +381,7 @@ export class TcpSockets implements SocketKind {
 
   /** A stream's bytes have no sender of their own: `from` stays as it is, as Linux leaves it. */
   receiveFrom(s: number, buffer: Uint8Array, offset: number, length: number, flags: number, _from: DatagramSource | null): number {
+    if ((flags & ~MSG_PEEK) !== 0) return -EOPNOTSUPP;
     return this.read(s, buffer, offset, length, (flags & MSG_PEEK) !== 0);
   }
 

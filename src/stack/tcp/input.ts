@@ -24,6 +24,7 @@ import { ECONNREFUSED, ECONNRESET, EPOLLIN, EPOLLRDHUP } from '../sockets.ts';
 import type { AcceptQueues } from './accept.ts';
 import { createAcknowledgment } from './acknowledgment.ts';
 import type { Handshake } from './handshake.ts';
+import { REDIRECTED } from '../redirect.ts';
 import type { Machine } from './machine.ts';
 import type { Reassembly } from './reassembly.ts';
 import type { ReceiveBuffer } from './receiveBuffer.ts';
@@ -47,7 +48,7 @@ import {
   TIME_WAIT,
 } from './states.ts';
 import { T_EOF, T_FIN_SEEN, T_HALF_OPEN, T_OPEN, T_QUEUED, T_SYN, T_TIMING, T_TS } from './tcb.ts';
-import { REDIRECTED, createUnclaimed } from './unclaimed.ts';
+import { createUnclaimed } from './unclaimed.ts';
 
 /** RFC 7323 section 5.5: an older TS.Recent proves nothing. 24 days in milliseconds. */
 const TS_RECENT_LIFE_MS = 24 * 86_400_000;

@@ -18,7 +18,7 @@ import { Moves } from '../moves.ts';
 import type { Neighbor } from '../neighbor.ts';
 import { Ready } from '../readyList.ts';
 import { socketIds } from '../socketIds.ts';
-import { EMFILE, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP } from '../sockets.ts';
+import { EMFILE, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, ETIMEDOUT } from '../sockets.ts';
 import type { Transmit } from '../transmit.ts';
 import { AgeList } from './ageList.ts';
 import { ChallengeLimit } from './challengeLimit.ts';
@@ -184,6 +184,7 @@ export class Machine {
     t.localIp[c] = 0;
     t.ports[c] = 0;
     t.error[c] = 0;
+    t.softError[c] = 0;
     this.ready.begin(c);
     t.sbLen[c] = 0;
     t.sbHead[c] = -1;
@@ -478,6 +479,12 @@ export class Machine {
     t.flags[c] &= ~T_HASHED;
     if (errno !== 0) t.error[c] = errno;
     this.notify(c, EPOLLIN | EPOLLOUT | EPOLLHUP | EPOLLRDHUP | (errno !== 0 ? EPOLLERR : 0));
+  }
+
+  /** Given up after too many tries: with the reason an ICMP error gave meanwhile, if nothing was acknowledged since. */
+  timedOut(c: number): void {
+    const t = this.tcb;
+    this.terminate(c, t.softError[c] !== 0 && t.softUna[c] === t.sndUna[c] ? t.softError[c] : ETIMEDOUT);
   }
 
   /** TIME_WAIT for 2 MSL (RFC 9293 section 3.10.7.4, eighth step). Entered again restarts it. */

@@ -70,7 +70,7 @@ export const ON_OUTPUT = 2;
 export const ON_PARKED = 4;
 export const ON_STARVED = 8;
 
-export const TCB_COLUMNS = 96;
+export const TCB_COLUMNS = 98;
 
 /** Words from one column to the next. */
 export const columnStride = (connections: number): number => ((connections + 31) & ~31) + 32;
@@ -174,6 +174,9 @@ export class Tcb {
   readonly sackOlder: Int32Array;
   readonly challengeAtMs: Int32Array;
   readonly error: Int32Array;
+  /** What an ICMP error said, and SND.UNA then: believed for as long as nothing more is acknowledged. */
+  readonly softError: Int32Array;
+  readonly softUna: Int32Array;
   readonly parent: Int32Array;
   readonly acceptHead: Int32Array;
   readonly acceptTail: Int32Array;
@@ -290,6 +293,8 @@ export class Tcb {
     this.sackOlder = column();
     this.challengeAtMs = column();
     this.error = column();
+    this.softError = column();
+    this.softUna = column();
     this.parent = column();
     this.acceptHead = column();
     this.acceptTail = column();

@@ -11,7 +11,6 @@
  * Disarming only clears the deadline: the wheel entry fires, finds nothing due, and arms for what is left.
  */
 import { C_TCP_RTO_FIRED } from '../../rings/counters.ts';
-import { ETIMEDOUT } from '../sockets.ts';
 import type { Congestion } from './congestion/newreno.ts';
 import type { Machine } from './machine.ts';
 import type { Reset } from './reset.ts';
@@ -57,7 +56,7 @@ export function createTimers(m: Machine, congestion: Congestion, rto: RtoEstimat
   function synTimeout(c: number): void {
     counted[C_TCP_RTO_FIRED]++;
     if (++retries[c] > config.synRetries) {
-      m.terminate(c, ETIMEDOUT);
+      m.timedOut(c);
       return;
     }
     rto.backOff(c);
@@ -74,7 +73,7 @@ export function createTimers(m: Machine, congestion: Congestion, rto: RtoEstimat
    */
   function probeTimeout(c: number): void {
     if (++retries[c] > config.retries) {
-      m.terminate(c, ETIMEDOUT);
+      m.timedOut(c);
       return;
     }
     if (++probes[c] > config.retries && (flags[c] & (T_OPEN | T_QUEUED)) === 0) {
@@ -90,7 +89,7 @@ export function createTimers(m: Machine, congestion: Congestion, rto: RtoEstimat
     if (sndMax[c] === sndUna[c] && sbLen[c] === 0 && (flags[c] & T_FIN) === 0) return;
     counted[C_TCP_RTO_FIRED]++;
     if (++retries[c] > config.retries) {
-      m.terminate(c, ETIMEDOUT);
+      m.timedOut(c);
       return;
     }
     congestion.onTimeout(c);

@@ -1,9 +1,9 @@
 /** Segments without a connection: for a listener, for another worker, for nobody; and a SYN that reopens a TIME_WAIT. */
-import { C_REDIRECTED, C_TCP_TIME_WAIT_REUSED } from '../../rings/counters.ts';
-import { DROP_CLOSING, DROP_NO_CONNECTION, DROP_RATE_LIMIT, DROP_RING_FULL_DATA, DROP_UNACCEPTABLE } from '../../rings/drops.ts';
-import { D_FLAGS_GSO, D_FRAME, DESC_WORDS, F_REDIRECTED, OWNER_RING } from '../../rings/layout.ts';
+import { C_TCP_TIME_WAIT_REUSED } from '../../rings/counters.ts';
+import { DROP_CLOSING, DROP_NO_CONNECTION, DROP_RATE_LIMIT, DROP_UNACCEPTABLE } from '../../rings/drops.ts';
 import { STEER_TCP } from '../../rings/steering.ts';
 import { ACK, FIN, RST, SYN } from '../../wire/tcp.ts';
+import { redirect } from '../redirect.ts';
 import { TokenBucket } from '../tokenBucket.ts';
 import type { AcceptQueues } from './accept.ts';
 import type { Machine } from './machine.ts';
@@ -14,9 +14,6 @@ import { T_TS } from './tcb.ts';
 /** RSTs for segments of nobody: enough for any scan, too few to answer a flood with a flood. */
 const REFUSALS_PER_MS = 10;
 const REFUSALS_AT_ONCE = 4096;
-
-/** The frame belongs to another worker now. */
-export const REDIRECTED = 1 << 16;
 
 export interface Unclaimed {
   /** Returns a drop reason, 0, or REDIRECTED. */
@@ -30,9 +27,6 @@ export function createUnclaimed(m: Machine, seg: Segment, queues: AcceptQueues, 
   const { flags, tsRecent, rcvNxt, remoteIp, sndMax } = t;
   const { listenerOf, counted, clock } = m;
   const refusals = new TokenBucket(REFUSALS_PER_MS, REFUSALS_AT_ONCE, clock[1]);
-  const { port, arena, worker, steering, flowHash } = m.env;
-  const { next: frameNext, owner: frameOwner } = port.frames;
-  const words = arena.i32;
   const o = seg.options;
 
   /** No connection (section 3.10.7.1) or a listener (3.10.7.2). */
@@ -41,7 +35,7 @@ export function createUnclaimed(m: Machine, seg: Segment, queues: AcceptQueues, 
     const l = listenerOf[localPort] - 1;
     const opening = (seg.bits & (SYN | ACK | RST)) === SYN;
     if (!opening) {
-      const elsewhere = redirect(d, src, dst, ports);
+      const elsewhere = redirect(m.env, STEER_TCP, d, src, dst, ports);
       if (elsewhere >= 0) return elsewhere;
     }
     if (l >= 0 && opening && (t.localIp[l] === 0 || t.localIp[l] === dst)) {
@@ -54,27 +48,6 @@ export function createUnclaimed(m: Machine, seg: Segment, queues: AcceptQueues, 
     if (!refusals.take(clock[1])) return DROP_RATE_LIMIT;
     reset.answer(src, dst, ports, seg.bits, seg.seq, seg.ack, seg.lenSeq());
     return DROP_NO_CONNECTION;
-  }
-
-  /**
-   * A segment of a flow that lived elsewhere before its port's worker list changed goes to that worker, once. Returns
-   * REDIRECTED, a drop reason when the ring is full (a RST would kill a connection that lives there), -1 when it stays here.
-   */
-  function redirect(d: number, src: number, dst: number, ports: number): number {
-    if ((words[d + D_FLAGS_GSO] & F_REDIRECTED) !== 0) return -1;
-    const before = steering.ownerBefore(STEER_TCP, flowHash(src, dst, ports >>> 16, ports & 0xffff), ports & 0xffff);
-    if (before < 0 || before === worker) return -1;
-    const ring = port.redirectOut[before];
-    if (ring === null || ring === undefined) return -1;
-    if (ring.room(1) < 1) return DROP_RING_FULL_DATA;
-    const s = ring.slot(0);
-    for (let i = 0; i < DESC_WORDS; i++) ring.words[s + i] = words[d + i];
-    ring.words[s + D_FLAGS_GSO] |= F_REDIRECTED;
-    ring.offer();
-    for (let f = words[d + D_FRAME]; f >= 0; f = frameNext[f]) frameOwner[f] = OWNER_RING;
-    ring.put(1);
-    counted[C_REDIRECTED]++;
-    return REDIRECTED;
   }
 
   /** TIME_WAIT and a new SYN: RFC 6191 section 2 with timestamps, RFC 1122 section 4.2.2.13 without. */

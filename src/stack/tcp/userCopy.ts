@@ -130,6 +130,23 @@ export class UserCopy {
     for (; i < n; i++) this.arena8[dst + i] = this.user[src + i];
   }
 
+  // hot: per packet
+  /** `n` bytes from byte `src` of the buffer to packet memory byte `dst`. */
+  userToFrame(dst: number, src: number, n: number): void {
+    if (n > NATIVE_COPY_MIN) {
+      if (this.entries === ENTRIES) this.fromUser();
+      this.list(dst, src, n, 0);
+      return;
+    }
+    const from = this.userBase + src;
+    let i = 0;
+    if (((from | dst) & 3) === 0) {
+      const whole = n & ~3;
+      for (; i < whole; i += 4) this.frame32[(dst + i) >> 2] = this.user32[(from + i) >> 2];
+    }
+    for (; i < n; i++) this.frame8[dst + i] = this.user[src + i];
+  }
+
   // hot: per burst
   /** Ends a read: the bytes are there when this returns. */
   toUser(): void {

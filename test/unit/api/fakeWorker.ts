@@ -199,6 +199,10 @@ export class FakeSockets implements Sockets {
     return -EMFILE;
   }
 
+  openDatagram(): number {
+    return this.open();
+  }
+
   bind(s: number, ip: number, port: number): number {
     const f = this.live(s);
     if (f === undefined) return -EBADF;

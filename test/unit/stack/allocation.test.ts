@@ -124,7 +124,7 @@ test('echo requests answered', () => {
       finished++;
     },
   };
-  const icmp = createIcmp(rig.env, out);
+  const icmp = createIcmp(rig.env, out, { tcp: () => false, udp: () => false });
   const at = rig.receive(goldenBytes('echoRequest'));
   rig.env.bursts.inspect(at, 1, 0);
   assert.is(rig.env.arena.i32[at + D_OFFSETS]! >>> 16, 34);

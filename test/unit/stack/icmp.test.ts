@@ -18,7 +18,7 @@ const PEER = ip('192.0.2.1');
 class Bench extends WorkerRig {
   readonly neighbor: Neighbor = createNeighbor(this.env);
   readonly transmit: Transmit = new Transmit(this.env, this.neighbor);
-  readonly icmp: Icmp = createIcmp(this.env, this.transmit);
+  readonly icmp: Icmp = createIcmp(this.env, this.transmit, { tcp: () => false, udp: () => false });
 
   constructor() {
     super();

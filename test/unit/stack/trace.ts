@@ -49,6 +49,9 @@ export const PEER_ISS = 0x7fff_fff0 | 0;
 
 export const CONFIG: StackConfig = {
   maxConnections: 64,
+  maxDatagrams: 16,
+  udpRcvbuf: 65536,
+  udpSndbuf: 65536,
   rcvbuf: 65536,
   sndbuf: 65536,
   chunkBytes: 2048,
@@ -148,6 +151,8 @@ export class Trace {
   /** Runs between the halves of every breath. */
   app: () => void = () => {};
   readonly out: Segment[] = [];
+  /** Frames sent that are no TCP, whole, checksums completed. */
+  readonly others: Buffer[] = [];
   readonly ladder: string[] = [];
   /** ISS we chose, as the peer saw it. */
   iss = 0;
@@ -325,7 +330,8 @@ export class Trace {
     for (let n = tx.readyNow(); n > 0; n--) {
       const at = tx.slot(0);
       const f = tx.words[at + D_FRAME]!;
-      this.out.push(this.parse(at));
+      if (this.protocol(at) === 6) this.out.push(this.parse(at));
+      else this.others.push(this.whole(at));
       for (let g = f; g >= 0; ) {
         assert.is(this.frames.owner[g], OWNER_RING_OF, 'a frame in the tx ring belongs to the worker’s rings');
         const next = this.frames.next[g]!;
@@ -340,6 +346,35 @@ export class Trace {
       recycle.take(1);
     }
     this.broker.flush();
+  }
+
+  private protocol(at: number): number {
+    const w = this.broker.tx.words;
+    return this.frames.u8[this.frames.offset[w[at + D_FRAME]!]! + (w[at + D_DATA]! >>> 16) + 23]!;
+  }
+
+  private whole(at: number): Buffer {
+    const w = this.broker.tx.words;
+    const eth = this.frames.offset[w[at + D_FRAME]!]! + (w[at + D_DATA]! >>> 16);
+    assert.is(w[at + D_TOTAL], w[at + D_DATA]! & 0xffff, 'one frame');
+    return Buffer.from(this.frames.u8.slice(eth, eth + w[at + D_TOTAL]!));
+  }
+
+  /** Puts a frame of these bytes on the rx ring. */
+  queueBytes(bytes: Uint8Array, flags = 0): this {
+    const f = this.takeFrame();
+    this.frames.u8.set(bytes, this.frames.offset[f]! + HEADROOM);
+    this.frames.next[f] = -1;
+    this.frames.length[f] = bytes.length;
+    const d = new Int32Array(DESC_WORDS);
+    d[D_FRAME] = f;
+    d[D_DATA] = (HEADROOM << 16) | bytes.length;
+    d[D_TOTAL] = bytes.length;
+    d[D_REGION_GEN] = this.frames.generation[f]! & 0xffff;
+    d[D_FLAGS_GSO] = flags;
+    d[D_SEGS_VLAN] = 1;
+    this.put(d);
+    return this;
   }
 
   private parse(at: number): Segment {

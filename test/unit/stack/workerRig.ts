@@ -62,6 +62,9 @@ export class WorkerRig {
       random: () => 0x1234,
       config: {
         maxConnections: 16,
+        maxDatagrams: 16,
+        udpRcvbuf: 65536,
+        udpSndbuf: 65536,
         rcvbuf: 65536,
         sndbuf: 65536,
         chunkBytes: 2048,
