@@ -123,13 +123,16 @@ export function checkCpus(cpus: readonly number[], machine: Machine, place: stri
   }
 }
 
+/** Threads of a layout that are neither main nor workers: they take the first CPUs. */
+export const dispatcherThreads = (layout: string): number => (layout === 'dispatcher' ? 1 : layout === 'dispatcher-rx-tx' ? 2 : 0);
+
 /** How many stack workers `workers: auto` means. */
 export function autoWorkers(cpus: string, layout: string, machine: Machine, max: number): number {
   if (layout === 'inline') return 1;
   const listed = listOf(cpus);
   const auto = autoCpus(machine, -1);
   const usable = listed !== null && listed.length > 0 ? listed.length : auto.isolated >= 2 ? auto.isolated : auto.cpus.length;
-  return Math.min(max, Math.max(1, usable - 1));
+  return Math.min(max, Math.max(1, usable - dispatcherThreads(layout)));
 }
 
 /**
@@ -150,14 +153,14 @@ export function backgroundCpus(list: string, pinned: readonly number[], machine:
 }
 
 export interface CpuPlan {
-  /** CPU by thread, in the order dispatcher, workers, further threads; -1 is not pinned. */
+  /** CPU by thread, in the order dispatchers, workers, further threads; -1 is not pinned. */
   cpus: readonly number[];
   /** Lines for stderr. */
   warnings: readonly string[];
 }
 
 /**
- * Places `threads` pinned threads (dispatcher first, then the workers; main is not one of them) on the CPUs of
+ * Places `threads` pinned threads (dispatchers first, then the workers; main is not one of them) on the CPUs of
  * `config.cpus`. More threads than CPUs share them round robin, with a warning. Throws ConfigError for a CPU that does not
  * exist or may not be used.
  */

@@ -14,7 +14,7 @@ import { type ResolvedConfig, stackConfigOf } from './config/load.ts';
 import { checkAddressOwnership, checkPrivileges } from './config/ownership.ts';
 import type { Config } from './config/schema.ts';
 import type { BackgroundOptions } from './background.ts';
-import { backgroundCpus, cpuPlan } from './cpus.ts';
+import { backgroundCpus, cpuPlan, dispatcherThreads } from './cpus.ts';
 import { Runtime, type RuntimeOptions } from './runtime.ts';
 import type { HostPlan } from '../workers/plan.ts';
 
@@ -105,7 +105,7 @@ function backgroundOptions(c: Config, pinned: readonly number[]): BackgroundOpti
   };
 }
 
-/** Options of a runtime over an open port. `cpus` by thread: dispatcher (left out for inline), then workers; -1 not pinned. */
+/** Options of a runtime over an open port. `cpus` by thread: dispatchers (inline has none), then workers; -1 not pinned. */
 export function runtimeOptions(
   c: Config,
   port: PortHandle,
@@ -114,7 +114,7 @@ export function runtimeOptions(
   controlPath: string | null,
   stdout: 1 | 2 = 1,
 ): RuntimeOptions {
-  const inline = c.layout === 'inline';
+  const front = dispatcherThreads(c.layout);
   const pin = (i: number): number[] => (cpus[i] === undefined || cpus[i]! < 0 ? [] : [cpus[i]!]);
   return {
     name,
@@ -129,8 +129,9 @@ export function runtimeOptions(
     burst: c.burst,
     overflow: c.ringsOverflow,
     rings: { rx: c.ringsRx, tx: c.ringsTx, grant: c.ringsGrant, redirect: c.ringsRedirect },
-    dispatcherCpus: inline ? [] : pin(0),
-    workerCpus: Array.from({ length: c.workers }, (_, w) => pin(inline ? w : w + 1)),
+    dispatcherCpus: front > 0 ? pin(0) : [],
+    transmitterCpus: front > 1 ? pin(1) : [],
+    workerCpus: Array.from({ length: c.workers }, (_, w) => pin(front + w)),
     drainMs: c.drainMs,
     controlPath,
     stdout,
@@ -144,7 +145,7 @@ export const controlPath = (suffix = ''): string => `/dev/shm/flowring-${process
 /** Opens the port and builds the runtime; nothing runs yet. Throws ConfigError. What was negotiated goes to `warn`, a line each. */
 export function openRuntime(config: ResolvedConfig, warn: (line: string) => void, suffix = ''): Runtime {
   const c = config.values;
-  const threads = c.workers + (c.layout === 'inline' ? 0 : 1);
+  const threads = c.workers + dispatcherThreads(c.layout);
   const plan = cpuPlan(c, threads);
   for (const w of plan.warnings) warn(w);
   const port = openPort(c);

@@ -23,10 +23,12 @@ import {
   readSchedstat,
   type RuntimePlan,
   type ThreadMessage,
-  type ThreadPlan,
+  threadPlan,
+  TRANSMITTER,
   type WorkerData,
 } from '../workers/plan.ts';
 import { type BackgroundOptions, BackgroundPool } from './background.ts';
+import { dispatcherThreads } from './cpus.ts';
 import { buildPlan } from './runtimePlan.ts';
 import { readThreads, type ThreadFigures } from './figures.ts';
 import { locateSyntaxError } from './syntaxPlace.ts';
@@ -46,8 +48,9 @@ export interface RuntimeOptions {
   burst: number;
   overflow: number;
   rings: RingSizes;
-  /** CPUs of the dispatcher's thread (unused for `inline`) and of each worker; empty lists are not pinned. */
+  /** CPUs of the dispatcher's thread and of the one that sends, where there are such, and of each worker; empty lists are not pinned. */
   dispatcherCpus: number[];
+  transmitterCpus: number[];
   workerCpus: number[][];
   drainMs: number;
   /** File the control block is mapped from (needs the addon), for `flowring top`; null: plain shared memory. */
@@ -123,7 +126,7 @@ export class Runtime {
     if (this.stopping) return;
     sizeYoungGeneration();
     const { plan } = this;
-    if (plan.dispatcher !== null) this.spawn('dispatcherThread.js', DISPATCHER, null);
+    for (const id of this.fronts()) this.spawn(id === DISPATCHER ? 'dispatcherThread.js' : 'transmitterThread.js', id, null);
     for (let w = 0; w < plan.workers; w++) this.spawn('stackWorker.js', w, module);
     try {
       await this.until(() => this.stopping || this.isReady());
@@ -143,7 +146,7 @@ export class Runtime {
     const { port1, port2 } = new MessageChannel();
     const asks = worker >= 0;
     const data: WorkerData = { plan: this.plan, worker, module, background: asks ? port2 : null };
-    const me = this.threadPlan(worker);
+    const me = threadPlan(this.plan, worker);
     const t = new Worker(new URL(`../workers/${file}`, import.meta.url), {
       workerData: data,
       transferList: asks ? [port2] : [],
@@ -188,7 +191,7 @@ export class Runtime {
   }
 
   private isReady(): boolean {
-    return this.ready.size >= this.plan.workers + (this.plan.dispatcher === null ? 0 : 1);
+    return this.ready.size >= this.plan.workers + dispatcherThreads(this.plan.layout);
   }
 
   private wake(): void {
@@ -239,12 +242,8 @@ export class Runtime {
     }
   }
 
-  private threadPlan(id: number): ThreadPlan {
-    return id === DISPATCHER ? this.plan.dispatcher! : this.plan.workerThreads[id]!;
-  }
-
   private record(id: number): ThreadRecord {
-    return new ThreadRecord(this.plan.control, this.threadPlan(id).index);
+    return new ThreadRecord(this.plan.control, threadPlan(this.plan, id).index);
   }
 
   private bellOf(worker: number): Doorbell {
@@ -289,30 +288,41 @@ export class Runtime {
     await this.until(() => this.allWorkers((s, w) => s === TS_QUIET || s === TS_STOPPED || this.exited.has(w)), this.plan.drainMs + 2000);
   }
 
-  /** Phase 2: the dispatcher empties its rings; it goes on taking frames home until `stop`. */
+  /** Threads that are no workers, in the order in which they are started and taken down: each lives on what the one before sends. */
+  private fronts(): number[] {
+    const { dispatcher, transmitter } = this.plan;
+    return [...(transmitter === null ? [] : [TRANSMITTER]), ...(dispatcher === null ? [] : [DISPATCHER])];
+  }
+
+  /** Phase 2: what is to be sent is sent, the dispatcher empties its rings; it goes on taking frames home until `stop`. */
   async quiet(): Promise<boolean> {
-    if (this.plan.dispatcher === null || this.neverStarted()) return true;
-    this.command(DISPATCHER, CMD_DRAIN);
-    return this.until(() => this.record(DISPATCHER).get(T_STATE) === TS_QUIET || this.exited.has(DISPATCHER), 5000).catch(() => false);
+    if (this.neverStarted()) return true;
+    for (const id of this.fronts()) {
+      this.command(id, CMD_DRAIN);
+      const done = (): boolean => this.record(id).get(T_STATE) === TS_QUIET || this.exited.has(id);
+      if (!(await this.until(done, 5000).catch(() => false))) return false;
+    }
+    return true;
   }
 
   /** Phase 3: threads end; a thread that does not is terminated. The port stays open for the audit; `close()` closes it. */
   async stop(): Promise<void> {
     this.stopping = true;
     if (this.neverStarted()) return;
-    const { workers, dispatcher } = this.plan;
+    const { workers } = this.plan;
     for (let w = 0; w < workers; w++) this.command(w, CMD_STOP);
     const gone = (): boolean => [...this.exited].filter((id) => id >= 0).length >= workers;
     // A program that neither waits nor returns gets a second; threads of ours that only wait for a CPU get longer.
     await this.until(gone, 1000).catch(() => false);
     if (!gone() && this.allWorkers((s) => s === TS_QUIET || s === TS_STOPPED)) await this.until(gone, 9000).catch(() => false);
-    // The dispatcher goes last: it takes home what the workers sent when they left.
-    if (gone() && dispatcher !== null) {
-      this.command(DISPATCHER, CMD_STOP);
-      await this.until(() => this.exited.has(DISPATCHER), 9000).catch(() => false);
+    // The dispatcher goes last: it takes home what the others sent when they left.
+    let inOrder = gone();
+    for (const id of this.fronts()) {
+      if (!inOrder) break;
+      this.command(id, CMD_STOP);
+      inOrder = await this.until(() => this.exited.has(id), 9000).catch(() => this.exited.has(id));
     }
-    if (!gone() || (dispatcher !== null && !this.exited.has(DISPATCHER)))
-      await Promise.all([...this.threads.values()].map((t) => t.terminate()));
+    if (!inOrder) await Promise.all([...this.threads.values()].map((t) => t.terminate()));
   }
 
   /** All three phases, then the port is closed. Idempotent; later calls wait for the first. */

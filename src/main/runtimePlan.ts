@@ -18,8 +18,10 @@ import { FrameTable } from '../rings/frameTable.ts';
 import { HostPublisher } from '../rings/hostState.ts';
 import { createPortRings, planPortRings } from '../rings/portRings.ts';
 import { STEER_MODULO, STEER_RETA, Steering } from '../rings/steering.ts';
+import { createTransmitterRings } from '../rings/transmitterRings.ts';
 import { arenaBytes } from '../stack/arenaPlan.ts';
-import type { BellPlace, BrokerPlan, NativeIds, RuntimePlan, ThreadPlan } from '../workers/plan.ts';
+import type { BellPlace, BrokerPlan, NativeIds, RuntimePlan, ThreadPlan, TransmitterPlan } from '../workers/plan.ts';
+import { dispatcherThreads } from './cpus.ts';
 import type { RuntimeOptions } from './runtime.ts';
 
 function controlBlock(bytes: number, path: string | null, ids: number[]): { block: SharedArrayBuffer; id: number } {
@@ -41,12 +43,15 @@ function register(block: SharedArrayBuffer, ids: number[]): number {
   return id;
 }
 
-type Threads = Pick<RuntimePlan, 'dispatcher' | 'workerThreads' | 'brokers' | 'workerBells'>;
+type Threads = Pick<RuntimePlan, 'dispatcher' | 'transmitter' | 'workerThreads' | 'brokers' | 'workerBells'>;
 
-/** Records: main, the dispatcher if there is one, the workers, and last the brokers that run inside workers. */
-const recordCount = (o: RuntimeOptions): number => 1 + (o.layout === 'inline' ? 0 : 1) + o.workers + (o.layout === 'inline' ? 1 : 0);
+/** Records: main, the dispatchers, the workers, and last the brokers that run inside workers. */
+function recordCount(o: RuntimeOptions): number {
+  const front = dispatcherThreads(o.layout);
+  return 1 + front + o.workers + (front === 0 ? 1 : 0);
+}
 
-function planThreads(o: RuntimeOptions, control: SharedArrayBuffer): Threads {
+function planThreads(o: RuntimeOptions, control: SharedArrayBuffer, frames: number): Threads {
   const record = (i: number, name: string, role: number, worker: number): BellPlace => {
     const r = new ThreadRecord(control, i);
     r.setName(name);
@@ -58,13 +63,21 @@ function planThreads(o: RuntimeOptions, control: SharedArrayBuffer): Threads {
   let next = 0;
   record(next++, 'main', ROLE_MAIN, -1);
   let dispatcher: ThreadPlan | null = null;
+  let transmitter: TransmitterPlan | null = null;
   const brokers: BrokerPlan[] = [];
   if (o.layout !== 'inline') {
-    const name = `${o.name}disp`;
+    const two = o.layout === 'dispatcher-rx-tx';
+    const name = `${o.name}disp${two ? '-rx' : ''}`;
     dispatcher = { index: next++, name, cpus: o.dispatcherCpus };
     const bell = record(dispatcher.index, name, ROLE_DISPATCHER, -1);
     const port = o.port.attachment;
     brokers.push({ port, record: dispatcher.index, bell: port.bell ?? bell });
+    if (two) {
+      const index = next++;
+      const own = record(index, `${o.name}disp-tx`, ROLE_DISPATCHER, -1);
+      const rings = createTransmitterRings(frames);
+      transmitter = { index, name: `${o.name}disp-tx`, cpus: o.transmitterCpus, bell: port.senderBell ?? own, rings };
+    }
   }
   const workerThreads: ThreadPlan[] = [];
   const workerBells: BellPlace[] = [];
@@ -80,7 +93,7 @@ function planThreads(o: RuntimeOptions, control: SharedArrayBuffer): Threads {
     workerBells[0] = port.bell ?? workerBells[0]!;
     brokers.push({ port, record: next++, bell: workerBells[0] });
   }
-  return { dispatcher, workerThreads, brokers, workerBells };
+  return { dispatcher, transmitter, workerThreads, brokers, workerBells };
 }
 
 /** Makes the shared memory of a runtime. `nativeIds`: what the addon was told of, to be released with it. */
@@ -104,7 +117,7 @@ export function buildPlan(o: RuntimeOptions): { plan: RuntimePlan; nativeIds: nu
     arenas: arenas.map((a) => register(a, nativeIds)),
   };
   const plan: RuntimePlan = {
-    ...planThreads(o, control),
+    ...planThreads(o, control, pool),
     layout: o.layout,
     control,
     steeringAt: cp.steeringAt,

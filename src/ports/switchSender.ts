@@ -21,6 +21,7 @@ import {
   F_MULTICAST,
   F_TRAIN,
   KIND_RINGS,
+  OWNER_BROKER,
   OWNER_RING,
   TRAIN_LINKS_MAX,
 } from '../rings/layout.ts';
@@ -291,6 +292,8 @@ export class SwitchTxPort implements TxPort, SenderFrames {
       const after = next[g]!;
       // On its way home from this instant: the worker it came from may die, and be swept.
       this.frames.owner[g] = OWNER_RING;
+      // No worker's any more, should it die now.
+      this.frames.owner[g] = OWNER_BROKER | this.frames.hostBits;
       this.done[this.doneCount++] = g;
       g = after;
     }

@@ -304,6 +304,12 @@ export class BrokerPort {
     this.control = new RingConsumer(words, p.control[worker]!);
   }
 
+  /** Descriptors in the tx ring, whoever sends them: this side, or a transmitter that moves the index in its place. */
+  unsent(): number {
+    const { words, base } = this.tx;
+    return (Atomics.load(words, base + RING_TAIL) - Atomics.load(words, base + RING_HEAD)) | 0;
+  }
+
   // hot: per burst
   /** Returns whether the worker has something new to see. */
   flush(): boolean {

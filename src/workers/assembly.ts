@@ -1,5 +1,5 @@
 /** Puts the parts of a thread together from its plan: a dispatcher, a stack. */
-import { attachPort } from '../ports/attach.ts';
+import { attachPort, attachTxPort } from '../ports/attach.ts';
 import type { Port } from '../ports/port.ts';
 import { SharedArena } from '../rings/arena.ts';
 import { ThreadRecord } from '../rings/control.ts';
@@ -8,6 +8,7 @@ import type { Doorbell } from '../rings/doorbell.ts';
 import { FrameTable } from '../rings/frameTable.ts';
 import { HostView } from '../rings/hostState.ts';
 import { BrokerPort, WorkerPort } from '../rings/portRings.ts';
+import { RingConsumer, RingProducer } from '../rings/spsc.ts';
 import { Steering } from '../rings/steering.ts';
 import type { Bursts } from '../stack/env.ts';
 import type { Stack } from '../stack/sockets.ts';
@@ -16,6 +17,8 @@ import { createTwinBursts } from '../wire/burst/twin.ts';
 import { flowHash } from '../wire/flow.ts';
 import { createDispatcher, type Dispatcher } from './dispatcher.ts';
 import { systemRandom, type Thread } from './plan.ts';
+import { createTransmitter, type Transmitter } from './transmitter.ts';
+import { TransmitterLink } from './transmitterLink.ts';
 
 export interface BrokerParts {
   port: Port;
@@ -27,7 +30,8 @@ export interface BrokerParts {
 export function assembleBroker(thread: Thread, beside: number): BrokerParts {
   const { plan } = thread;
   const broker = plan.brokers[beside < 0 ? 0 : beside]!;
-  const port = attachPort(broker.port, thread.native);
+  const sender = plan.transmitter;
+  const port = attachPort(broker.port, thread.native, sender === null);
   const rings = plan.workerThreads.map((_, w) => new BrokerPort(plan.rings, plan.ringsPlan, w));
   const bells = plan.workerBells.map((b, w) => (w === beside ? null : thread.bell(b)));
   const random = systemRandom();
@@ -57,8 +61,28 @@ export function assembleBroker(thread: Thread, beside: number): BrokerParts {
     },
     burst: plan.burst,
     overflow: plan.overflow,
+    // Only the switch copies what it sends, when it floods.
+    transmitter: sender === null ? null : new TransmitterLink(port, sender.rings, thread.bell(sender.bell), port.kind === 'switch'),
   });
   return { port, dispatcher, counters };
+}
+
+/** The port's sending half and its transmitter, on the calling thread. */
+export function assembleTransmitter(thread: Thread): Transmitter {
+  const { plan } = thread;
+  const { rings } = plan.transmitter!;
+  const words = new Int32Array(plan.rings);
+  const own = new Int32Array(rings.block);
+  return createTransmitter({
+    port: attachTxPort(plan.brokers[0]!.port, thread.native),
+    rings: [...plan.ringsPlan.tx.map((at) => new RingConsumer(words, at)), new RingConsumer(own, rings.host)],
+    credit: new RingConsumer(own, rings.credit),
+    sent: new RingProducer(own, rings.sent),
+    broker: thread.bell(plan.brokers[0]!.bell),
+    counters: thread.counters,
+    clock: thread.record.clock(),
+    burst: plan.burst,
+  });
 }
 
 export interface StackParts {
@@ -69,8 +93,14 @@ export interface StackParts {
   flush: () => void;
 }
 
-/** A worker's stack. `broker` is the bell of the thread that has the port, null when it is this one. */
-export function assembleStack(thread: Thread, worker: number, broker: Doorbell | null): StackParts {
+/** Whom a worker rings when it has moved frames: who takes them home and gives credit, and who sends; null when it is this thread. */
+export interface StackBells {
+  broker: Doorbell | null;
+  sender: Doorbell | null;
+}
+
+/** A worker's stack. */
+export function assembleStack(thread: Thread, worker: number, bells: StackBells): StackParts {
   const { plan, native } = thread;
   const frames = new FrameTable(plan.port.table, plan.port.memory, plan.port.host);
   const workerPort = new WorkerPort(plan.rings, plan.ringsPlan, worker, frames);
@@ -101,13 +131,15 @@ export function assembleStack(thread: Thread, worker: number, broker: Doorbell |
 
   // hot: per burst
   function flush(): void {
+    const sent = workerPort.tx.flush();
     workerPort.flush();
+    if (sent && bells.sender !== null) bells.sender.ring();
     const p = workerPort.publishes();
     if (p !== published) {
       published = p;
       v[C_PUBLISHES] = p;
       v[C_RING_SLOTS] = workerPort.slots();
-      if (broker !== null) broker.ring();
+      if (bells.broker !== null) bells.broker.ring();
     }
     for (let w = 0; w < others.length; w++) {
       const bell = others[w];

@@ -104,6 +104,8 @@ export interface Dispatcher {
   release(frameId: number): void;
   /** Sends `lengthBytes` from the frame's headroom on, checksums complete, and takes the frame. False: there was no room. */
   send(frameId: number, lengthBytes: number): boolean;
+  /** Takes back what a transmitter that has ended left in its rings. */
+  reclaimTransmitter(): void;
   /** Frames in rings and overflow queues between port and workers, or the transmitter, but for that one's credit. */
   inFlight(): number;
   readonly host: Host;
@@ -403,7 +405,7 @@ export function createDispatcher(env: DispatcherEnv): Dispatcher {
       while (b.tx.readyNow() > 0 && sender.transmit(w, b.tx) > 0);
       b.tx.take(b.tx.readyNow());
       refused[w] = 0;
-    } else if (b.tx.readyNow() > 0) {
+    } else if (b.unsent() > 0) {
       // The transmitter has them in hand.
       return false;
     }
@@ -453,11 +455,15 @@ export function createDispatcher(env: DispatcherEnv): Dispatcher {
     port.flush();
   }
 
+  function reclaimTransmitter(): void {
+    link?.reclaim(home);
+  }
+
   function inFlight(): number {
     let n = link === null ? 0 : link.inFlight();
-    for (let w = 0; w < workers; w++) n += rings[w]!.rx.used() + rings[w]!.tx.readyNow() + rings[w]!.recycle.readyNow() + overflowCount[w]!;
+    for (let w = 0; w < workers; w++) n += rings[w]!.rx.used() + rings[w]!.unsent() + rings[w]!.recycle.readyNow() + overflowCount[w]!;
     return n;
   }
 
-  return { pull, push, pending, nextDeadlineMs, reclaim, bury, revive, takeFrame, release, send, inFlight, host };
+  return { pull, push, pending, nextDeadlineMs, reclaim, bury, revive, takeFrame, release, send, reclaimTransmitter, inFlight, host };
 }

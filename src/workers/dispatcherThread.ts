@@ -1,11 +1,10 @@
 /** Thread entry: a dispatcher on its own. Its breath is `dispatcher.pull(); dispatcher.push()`; see dispatcher.ts. */
 import { parentPort, workerData } from 'node:worker_threads';
-import { CMD_STOP, T_STATE, TS_FAILED, TS_QUIET, TS_RUNNING, TS_STOPPED } from '../rings/control.ts';
+import { CMD_STOP, T_STATE, TS_QUIET, TS_RUNNING, TS_STOPPED } from '../rings/control.ts';
 import { assembleBroker } from './assembly.ts';
-import { Driver } from './driver.ts';
 import { installSyncOutput } from './output.ts';
-import { observeGc, threadSleep } from './threadParts.ts';
-import { DISPATCHER, Thread, type ThreadMessage, type WorkerData } from './plan.ts';
+import { driveFront, observeGc } from './threadParts.ts';
+import { DISPATCHER, Thread, type WorkerData } from './plan.ts';
 
 const { plan } = workerData as WorkerData;
 const thread = new Thread(plan, plan.dispatcher!);
@@ -24,6 +23,7 @@ function command(c: number): boolean {
   if (c === CMD_STOP) {
     // The workers have ended: what they sent home last is in their rings.
     while (dispatcher.push() > 0);
+    dispatcher.reclaimTransmitter();
     port.flush();
     port.detach();
     thread.record.set(T_STATE, TS_STOPPED);
@@ -34,40 +34,5 @@ function command(c: number): boolean {
   return false;
 }
 
-const driver = new Driver({
-  record: thread.record,
-  counters: thread.counters,
-  brokerCounters: null,
-  bell,
-  readClock: thread.clockReader(),
-  nowNs: thread.nowNs(),
-  sample: () => thread.sample(),
-  microtasks: null,
-  messages: null,
-  idle: plan.idle,
-  spins: plan.spins,
-  pause: thread.native?.pause ?? null,
-  blocking: true,
-  breath: {
-    dispatcherPull: () => dispatcher.pull(),
-    stackBegin: null,
-    handler: null,
-    stackEnd: null,
-    dispatcherPush: () => dispatcher.push(),
-    flush: null,
-    pending: () => dispatcher.pending(),
-    nextDeadlineMs: () => dispatcher.nextDeadlineMs(),
-    ...threadSleep(thread, port, bell, true),
-  },
-  command,
-  failed: (error) => {
-    thread.record.set(T_STATE, TS_FAILED);
-    throw error;
-  },
-});
-// A listener keeps the event loop alive while the thread sleeps in Atomics.waitAsync.
-parentPort!.on('message', () => {});
 dispatcher.host.start();
-thread.record.set(T_STATE, TS_RUNNING);
-parentPort!.postMessage({ type: 'ready', worker: DISPATCHER } satisfies ThreadMessage);
-driver.start();
+driveFront(thread, DISPATCHER, bell, port, dispatcher, command);

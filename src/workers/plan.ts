@@ -11,6 +11,7 @@ import { C_CPU_NS, C_GC_COUNT, C_GC_NS, C_SWITCHES_INVOLUNTARY, C_SWITCHES_VOLUN
 import { Doorbell } from '../rings/doorbell.ts';
 import { T_CPU, T_TID, ThreadRecord } from '../rings/control.ts';
 import type { PortRingsPlan } from '../rings/portRings.ts';
+import type { TransmitterRings } from '../rings/transmitterRings.ts';
 import type { StackConfig } from '../stack/env.ts';
 import type { IdleMode } from './driver.ts';
 
@@ -32,6 +33,7 @@ export interface BellPlace {
 
 /** Ids of threads that are no workers, in messages and in WorkerData. */
 export const DISPATCHER = -1;
+export const TRANSMITTER = -2;
 
 export interface HostPlan {
   address: number;
@@ -42,8 +44,8 @@ export interface HostPlan {
   statics: readonly (readonly [number, number, number])[];
 }
 
-/** Who runs the dispatcher: a thread of its own, or the worker itself. */
-export type Layout = 'inline' | 'dispatcher';
+/** Who runs the dispatcher: the worker itself, a thread of its own, or two that receive and send. */
+export type Layout = 'inline' | 'dispatcher' | 'dispatcher-rx-tx';
 
 export interface ThreadPlan {
   index: number;
@@ -59,6 +61,12 @@ export interface BrokerPlan {
   record: number;
   /** The bell of the thread it runs on. */
   bell: BellPlace;
+}
+
+/** The thread that sends for the broker (transmitter.ts). */
+export interface TransmitterPlan extends ThreadPlan {
+  bell: BellPlace;
+  rings: TransmitterRings;
 }
 
 export interface RuntimePlan {
@@ -83,6 +91,8 @@ export interface RuntimePlan {
   workers: number;
   /** The dispatcher's thread; null where brokers run inside workers. */
   dispatcher: ThreadPlan | null;
+  /** The thread that sends; null where the broker does. */
+  transmitter: TransmitterPlan | null;
   workerThreads: ThreadPlan[];
   /** One, or one a worker. Broker 0 has the host state. */
   brokers: BrokerPlan[];
@@ -96,8 +106,13 @@ export interface RuntimePlan {
   stdout: 1 | 2;
 }
 
-/** The bell that thread `id`, a worker's or DISPATCHER, sleeps on. */
-export const bellPlace = (plan: RuntimePlan, id: number): BellPlace => (id === DISPATCHER ? plan.brokers[0]!.bell : plan.workerBells[id]!);
+/** Thread `id`: a worker's, DISPATCHER or TRANSMITTER. */
+export const threadPlan = (plan: RuntimePlan, id: number): ThreadPlan =>
+  (id === DISPATCHER ? plan.dispatcher : id === TRANSMITTER ? plan.transmitter : plan.workerThreads[id])!;
+
+/** The bell it sleeps on. */
+export const bellPlace = (plan: RuntimePlan, id: number): BellPlace =>
+  id === DISPATCHER ? plan.brokers[0]!.bell : id === TRANSMITTER ? plan.transmitter!.bell : plan.workerBells[id]!;
 
 /** The module a worker imports, and its `process.argv.slice(2)`; null: a stack without a program (tests drive it). */
 export interface ModulePlan {
@@ -107,7 +122,7 @@ export interface ModulePlan {
 
 export interface WorkerData {
   plan: RuntimePlan;
-  /** Worker id, or DISPATCHER. */
+  /** Worker id, DISPATCHER or TRANSMITTER. */
   worker: number;
   module: ModulePlan | null;
   /** A stack worker's way to the background pool. */

@@ -28,7 +28,7 @@ import { installResolver } from './resolver.ts';
 import { installSyncOutput } from './output.ts';
 import { WorkerSignals } from './signals.ts';
 import { WorkerBackground } from './backgroundLink.ts';
-import { Thread, type ThreadMessage, type WorkerData } from './plan.ts';
+import { bellPlace, DISPATCHER, Thread, type ThreadMessage, type WorkerData } from './plan.ts';
 import { observeGc, threadSleep } from './threadParts.ts';
 
 const { plan, worker, module, background: backgroundPort } = workerData as WorkerData;
@@ -48,7 +48,10 @@ let dispatcher: Dispatcher | null = null;
 let brokerCounters: Counters | null = null;
 if (inline) ({ port, dispatcher, counters: brokerCounters } = assembleBroker(thread, worker));
 const bell = thread.bell(plan.workerBells[worker]!);
-const { stack, workerPort, host, flush } = assembleStack(thread, worker, inline ? null : thread.bell(plan.brokers[0]!.bell));
+const { stack, workerPort, host, flush } = assembleStack(thread, worker, {
+  broker: inline ? null : thread.bell(bellPlace(plan, DISPATCHER)),
+  sender: plan.transmitter === null ? null : thread.bell(plan.transmitter.bell),
+});
 
 /** What this worker has asked of the background pool. */
 const background = new WorkerBackground(backgroundPort!, plan.backgroundQueue);

@@ -5,7 +5,7 @@
  */
 import { ConfigError } from '../config/configError.ts';
 import { loadConfig, type ResolvedConfig } from '../config/load.ts';
-import { cpuPlan } from '../cpus.ts';
+import { cpuPlan, dispatcherThreads } from '../cpus.ts';
 import type { ThreadFigures } from '../figures.ts';
 import { controlPath, openSwitch, runtimeOptions } from '../open.ts';
 import { reconcile } from '../reconcile.ts';
@@ -63,7 +63,8 @@ function configs(o: DemoOptions): { server: ResolvedConfig; clients: ResolvedCon
 function build(o: DemoOptions, say: (line: string) => void): Demo {
   const { server, clients } = configs(o);
   const { workers } = server.values;
-  const threads = 1 + workers + o.clients;
+  const own = dispatcherThreads(server.values.layout) + workers;
+  const threads = own + o.clients;
   const plan = cpuPlan(server.values, threads);
   for (const w of plan.warnings) say(w);
   // Threads that share CPUs are left to the scheduler: pinning two busy ones together would starve a third.
@@ -74,8 +75,7 @@ function build(o: DemoOptions, say: (line: string) => void): Demo {
     fabric,
     server: new Runtime(runtimeOptions(server.values, fabric.handle(0), 'srv-', cpus, controlPath(), 2)),
     clients: clients.map(
-      (c, i) =>
-        new Runtime(runtimeOptions(c.values, fabric.handle(i + 1), `cli${i}-`, [cpus[1 + workers + i]!], controlPath(`.${i + 1}`), 2)),
+      (c, i) => new Runtime(runtimeOptions(c.values, fabric.handle(i + 1), `cli${i}-`, [cpus[own + i]!], controlPath(`.${i + 1}`), 2)),
     ),
   };
 }

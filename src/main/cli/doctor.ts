@@ -14,7 +14,7 @@ import { interfaceExists, type KernelAddress, kernelAddresses, kernelOwner, port
 import { arenaBytes } from '../../stack/arenaPlan.ts';
 import type { Config } from '../config/schema.ts';
 import { formatCpus } from '../cpuList.ts';
-import { cpuPlan, type Machine, readMachine, type ReadText, readText } from '../cpus.ts';
+import { cpuPlan, dispatcherThreads, type Machine, readMachine, type ReadText, readText } from '../cpus.ts';
 
 export type Verdict = 'ok' | 'warn' | 'fail';
 
@@ -136,7 +136,7 @@ function address(s: Surroundings, c: Config): Finding[] {
 }
 
 function cpus(s: Surroundings, c: Config): Finding[] {
-  const threads = c.workers + (c.layout === 'inline' ? 0 : 1);
+  const threads = c.workers + dispatcherThreads(c.layout);
   const plan = cpuPlan(c, threads, s.machine, s.read);
   const pinned = c.cpus === 'none' ? 'not pinned' : `on CPU ${plan.cpus.join(', ')}`;
   const text = `${threads} thread${threads === 1 ? '' : 's'} ${pinned}; online ${formatCpus(s.machine.online)}`;

@@ -288,10 +288,11 @@ test('layout: aliases of other programs, and words that are known but not to be 
   const single = set('layout=Single Core');
   assert.is(single.layout, 'inline');
   assert.is(single.workers, 1);
-  for (const word of ['run-to-completion', 'dispatcher-rx-tx', 'two-bypass'])
+  for (const word of ['two-bypass', '2 KB', 'N-2', 'dispatcher-rx-tx']) assert.is(set(`layout=${word}`).layout, 'dispatcher-rx-tx');
+  for (const word of ['run-to-completion', 'VALE-mq', 'NIC RSS'])
     assert.match(
       refused({ flags: { layout: word } }),
-      new RegExp(`^--layout: "${word}" is not available in this version; allowed: inline, dispatcher$`),
+      new RegExp(`^--layout: "${word}" is not available in this version; allowed: inline, dispatcher, dispatcher-rx-tx$`),
     );
   assert.match(refused({ flags: { layout: 'inline', workers: '2' } }), /^--workers: 2 do not fit layout inline/);
 });

@@ -130,6 +130,8 @@ test('the plan refuses CPUs that do not exist or are not ours', () => {
 test('workers: auto leaves the dispatcher a CPU of its own where there are two', () => {
   const m = readMachine(files(SMT));
   assert.is(autoWorkers('auto', 'dispatcher', m, 64), 7);
+  assert.is(autoWorkers('auto', 'dispatcher-rx-tx', m, 64), 6, 'two threads in front');
+  assert.is(autoWorkers('0-1', 'dispatcher-rx-tx', m, 64), 1);
   assert.is(autoWorkers('auto', 'inline', m, 64), 1);
   assert.is(autoWorkers('1,3', 'dispatcher', m, 64), 1);
   assert.is(autoWorkers('5', 'dispatcher', m, 64), 1);
