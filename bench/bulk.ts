@@ -4,6 +4,7 @@
  *   npm run bench -- bulk
  */
 import { gbits } from './load.ts';
+import { startIperf } from './iperf.ts';
 import { group, matrix } from './matrix.ts';
 import type { Question } from './question.ts';
 
@@ -11,7 +12,7 @@ export const bulk: Question = {
   name: 'bulk',
   asks: 'Gbit/s over one connection, into a server that takes (sink) and out of one that gives (source)',
   method:
-    "`bulk 1` sends to the server, which says at the end how much it got; `bulk 1 source` takes from it. Both ends compare the ends of every piece read with the pattern, and every 16th piece whole. Offloads are at the kernel's defaults.",
+    "`bulk 1` sends to the server, which says at the end how much it got; `bulk 1 source` takes from it. Both ends compare the ends of every piece read with the pattern, and every 16th piece whole. Offloads are at the kernel's defaults. `bulk 1 iperf3` is `bulk 1` beside iperf3 and its own client, which check nothing: what C on the kernel's stack gets between the same namespaces.",
   seconds: 2,
   rounds: 5,
   run: (plan, sheet) =>
@@ -19,6 +20,12 @@ export const bulk: Question = {
       [
         group('sink', 'node:net', [{ name: 'bulk 1', load: { mode: 'sink', connections: 1, size: 65536 }, measures: [gbits] }]),
         group('source', 'node:net', [{ name: 'bulk 1 source', load: { mode: 'source', connections: 1, size: 65536 }, measures: [gbits] }]),
+        {
+          ...group('sink', 'iperf3', [{ name: 'bulk 1 iperf3', load: { mode: 'sink', connections: 1, size: 65536 }, measures: [gbits] }]),
+          onSwitch: false,
+          needs: ['iperf3'],
+          peer: startIperf,
+        },
       ],
       plan,
       sheet,

@@ -1,10 +1,10 @@
-/** Clients on the kernel's stack: bench/clients/load.c, compiled on first use, and wrk where it is installed. */
+/** Clients on the kernel's stack: bench/clients/load.c, compiled on first use, wrk and ab where they are installed. */
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Load, Tally } from './load.ts';
-import { hasProgram, ROOT, runProgram } from './program.ts';
+import { ROOT, runProgram } from './program.ts';
 
 const SOURCE = join(ROOT, 'bench/clients/load.c');
 /** What a client may take beside its round: starting, connecting, a sink's last word. */
@@ -52,8 +52,6 @@ export async function runLoad(target: Target, load: Load, warmSeconds: number, s
   return JSON.parse(line) as Tally;
 }
 
-export const hasWrk = (): boolean => hasProgram('wrk');
-
 const UNITS: Readonly<Record<string, number>> = { us: 1, ms: 1e3, s: 1e6, m: 6e7 };
 const microseconds = (text: string, label: string): number => {
   const [, value, unit] = new RegExp(`^\\s*${label}\\s+([0-9.]+)(us|ms|s|m)\\s*$`, 'm').exec(text) ?? [];
@@ -87,4 +85,26 @@ export async function runWrk(target: Target, load: Load, seconds: number): Promi
   const r = await runProgram(target.prefix(command), whole * 1000 + GRACE_MS);
   if (r.code !== 0) throw new Error(`wrk ended with ${r.code}: ${r.stderr.trim()}`);
   return readWrk(r.stdout);
+}
+
+/** What ab printed, as a tally. A body of another length is one of its failed requests. */
+export function readAb(text: string): Tally {
+  const field = (name: string): number => Number(new RegExp(`^${name}:\\s+([0-9.]+)`, 'm').exec(text)?.[1] ?? Number.NaN);
+  const [requests, seconds, failed] = [field('Complete requests'), field('Time taken for tests'), field('Failed requests')];
+  if (Number.isNaN(requests + seconds + failed)) throw new Error(`ab: ${text.trim().split('\n').at(-1)}`);
+  const percentile = (p: number): number => Number(new RegExp(`^\\s*${p}%\\s+(\\d+)`, 'm').exec(text)?.[1] ?? 0) * 1000;
+  const wrong = field('Non-2xx responses');
+  const [p50, p99] = [percentile(50), percentile(99)];
+  return { operations: requests, bytes: 0, total: requests, seconds, p50, p99, wrong: Number.isNaN(wrong) ? 0 : wrong, failed, lost: 0 };
+}
+
+/** ab for whole seconds. */
+export async function runAb(target: Target, load: Load, seconds: number): Promise<Tally> {
+  const whole = String(Math.max(1, Math.round(seconds)));
+  const kept = load.mode === 'http' ? ['-k'] : [];
+  const url = `http://${target.address}:${target.port}/`;
+  const command = ['ab', '-q', ...kept, '-c', String(load.connections), '-t', whole, '-n', '100000000', url];
+  const r = await runProgram(target.prefix(command), Number(whole) * 1000 + GRACE_MS);
+  if (r.code !== 0) throw new Error(`ab ended with ${r.code}: ${r.stderr.trim().split('\n').at(-1)}`);
+  return readAb(r.stdout);
 }

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { availableParallelism, cpus, release } from 'node:os';
 import { loadNative } from '../src/ports/native.ts';
 import { readMachine } from '../src/main/cpus.ts';
-import type { Cores } from './question.ts';
+import type { Cores, Plan } from './question.ts';
 import { hasProgram } from './program.ts';
 
 export interface Environment {
@@ -24,6 +24,8 @@ export interface Environment {
   loadBefore: number;
   seconds: number;
   rounds: number;
+  /** Configuration of ours that was not the default, KEY=VALUE. */
+  sets: readonly string[];
 }
 
 function read(path: string): string | null {
@@ -41,7 +43,8 @@ export function chooseCores(): Cores {
   return { server: allowed[0]!, client: allowed[1]! };
 }
 
-export function environmentOf(cores: Cores, seconds: number, rounds: number): Environment {
+export function environmentOf(plan: Pick<Plan, 'cores' | 'seconds' | 'rounds' | 'sets'>): Environment {
+  const { cores, seconds, rounds, sets } = plan;
   return {
     date: new Date().toISOString().slice(0, 10),
     node: process.versions.node,
@@ -56,6 +59,7 @@ export function environmentOf(cores: Cores, seconds: number, rounds: number): En
     loadBefore: Number(read('/proc/loadavg')?.split(' ')[0] ?? 0),
     seconds,
     rounds,
+    sets,
   };
 }
 
@@ -65,6 +69,6 @@ export function describeEnvironment(e: Environment): string[] {
   return [
     `# ${e.date}, node ${e.node} (V8 ${e.v8}), Linux ${e.kernel}, ${e.root ? 'root' : 'not root'}, ${e.addon ? 'native addon' : 'no native addon'}`,
     `# ${e.cpu}, ${e.cpus} usable CPUs, ${where}, governor ${e.governor}, load before ${e.loadBefore}`,
-    `# ${e.rounds} rounds of ${e.seconds} s a side, in turn; medians`,
+    `# ${e.rounds} rounds of ${e.seconds} s a side, in turn; medians${e.sets.length === 0 ? '' : `; ours with ${e.sets.join(' ')}`}`,
   ];
 }

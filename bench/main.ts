@@ -6,6 +6,7 @@
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
+import { loadConfig } from '../src/main/config/load.ts';
 import { chooseCores, describeEnvironment, environmentOf } from './environment.ts';
 import { isEnding, ROOT } from './program.ts';
 import { type Plan, PORTS, type PortName, type Question, Sheet } from './question.ts';
@@ -22,6 +23,7 @@ const USAGE = `npm run bench -- QUESTION… | all [options]
   --rounds N        rounds a side, in turn (1 to 100)
   --warm S          how long each side works before it is measured, default 3
   --port PORT       switch, tap or packet; may be given several times; default all
+  --set KEY=VALUE   configuration of ours, as in flowring run; may be given several times
   --out DIR         writes DIR/QUESTION.json too; with all, docs/benchmarks.md is made anew from DIR
   --report          only makes docs/benchmarks.md anew from bench/results
 `;
@@ -36,6 +38,7 @@ interface Options {
   rounds: number | null;
   warm: number;
   ports: readonly PortName[];
+  sets: readonly string[];
   out: string | null;
   report: boolean;
 }
@@ -63,10 +66,29 @@ function portsOf(names: readonly string[]): PortName[] {
   return PORTS.filter((p) => names.length === 0 || names.includes(p));
 }
 
+/** Checked here, so that a mistake is one line of usage and not a failed case. */
+function setsOf(sets: readonly string[]): readonly string[] {
+  try {
+    loadConfig({ code: { layout: 'inline', workers: 1, address: '192.0.2.2/24' }, sets: [...sets] });
+  } catch (error) {
+    throw new UsageError((error as Error).message);
+  }
+  return sets;
+}
+
 function optionsOf(args: string[]): Options {
   const one = { type: 'string' as const };
   const flag = { type: 'boolean' as const, default: false };
-  const spec = { json: flag, report: flag, seconds: one, rounds: one, warm: one, out: one, port: { ...one, multiple: true as const } };
+  const spec = {
+    json: flag,
+    report: flag,
+    seconds: one,
+    rounds: one,
+    warm: one,
+    out: one,
+    port: { ...one, multiple: true as const },
+    set: { ...one, multiple: true as const },
+  };
   let parsed: ReturnType<typeof parseArgs<{ options: typeof spec; allowPositionals: true }>>;
   try {
     parsed = parseArgs({ args, allowPositionals: true, options: spec });
@@ -82,6 +104,7 @@ function optionsOf(args: string[]): Options {
     rounds: numberOf(values.rounds, 'rounds', 1, 100, true),
     warm: numberOf(values.warm, 'warm', 0, 60, false) ?? 3,
     ports: portsOf(values.port ?? []),
+    sets: setsOf(values.set ?? []),
     out: values.out === undefined ? null : resolve(values.out),
     report: values.report,
   };
@@ -90,9 +113,9 @@ function optionsOf(args: string[]): Options {
 async function ask(q: Question, o: Options): Promise<{ answer: Answer; failed: boolean }> {
   const cores = chooseCores();
   const [seconds, rounds] = [o.seconds ?? q.seconds, o.rounds ?? q.rounds];
-  const environment = environmentOf(cores, seconds, rounds);
   const say = (line: string): void => void process.stderr.write(`bench ${q.name}: ${line}\n`);
-  const plan: Plan = { seconds, rounds, warmSeconds: o.warm, ports: o.ports, cores, say };
+  const plan: Plan = { seconds, rounds, warmSeconds: o.warm, ports: o.ports, cores, sets: o.sets, say };
+  const environment = environmentOf(plan);
   const sheet = new Sheet();
   await q.run(plan, sheet).catch((error: Error) => {
     say(`FAILED: ${error.stack}`);

@@ -1,9 +1,10 @@
 /** The large questions: every case over every port that was asked for, against node's modules doing the same. */
-import { clientProblem, hasWrk } from './client.ts';
+import { clientProblem } from './client.ts';
 import { type Case, duel, type Side } from './duel.ts';
 import { Network, networkProblem } from './network.ts';
+import { hasProgram } from './program.ts';
 import type { Plan, PortName, Sheet } from './question.ts';
-import { benchServer, CannotRun, type Client, type OurProgram, type Server, startNode, startOurs } from './server.ts';
+import { benchServer, CannotRun, type Client, CLIENT_NAMES, type OurProgram, type Server, startNode, startOurs } from './server.ts';
 import { startNodePair, startSwitch } from './station.ts';
 
 /** Cases that one pair of servers answers. */
@@ -15,6 +16,10 @@ export interface Group {
   node: string;
   nodeName: string;
   client: Client;
+  /** Programs without which the group is skipped. */
+  needs: readonly string[];
+  /** The peer where it is not node's server. */
+  peer?: (net: Network, plan: Plan) => Promise<Server>;
   cases: readonly Case[];
 }
 
@@ -25,18 +30,21 @@ export const group = (node: string, nodeName: string, cases: readonly Case[], cl
   node,
   nodeName,
   client,
+  needs: [],
   cases,
 });
 
 /** Starts both sides one after the other; what stops one stops the group. */
 async function start(g: Group, port: PortName, net: Network | null, plan: Plan): Promise<{ ours: Server; peer: Server }> {
-  const client = g.client === 'wrk' && hasWrk() ? 'wrk' : 'load';
-  const ours = port === 'switch' ? await startSwitch(g.ours.module, plan.cores) : await startOurs(net!, port, g.ours, plan.cores, client);
+  const { client } = g;
+  const ours = port === 'switch' ? await startSwitch(g.ours.module, plan) : await startOurs(net!, port, g.ours, plan, client);
   try {
     const peer =
       port === 'switch'
         ? await startNodePair(net, g.node, g.nodeName, plan.cores)
-        : await startNode(net!, g.node, `${g.nodeName}, veth, ${client === 'wrk' ? 'wrk' : 'C client'}`, plan.cores, client);
+        : g.peer !== undefined
+          ? await g.peer(net!, plan)
+          : await startNode(net!, g.node, `${g.nodeName}, veth, ${CLIENT_NAMES[client]}`, plan.cores, client);
     return { ours, peer };
   } catch (error) {
     await ours.stop().catch(() => {});
@@ -76,7 +84,8 @@ export async function matrix(groups: readonly Group[], plan: Plan, sheet: Sheet)
     for (const g of groups)
       for (const port of plan.ports) {
         if (port === 'switch' && !g.onSwitch) continue;
-        const problem = portProblem(port, noNetwork, noClient);
+        const lacks = g.needs.find((p) => !hasProgram(p));
+        const problem = lacks === undefined ? portProblem(port, noNetwork, noClient) : `no program ${lacks}`;
         if (problem === null) await measure(g, port, net, plan, sheet);
         else for (const c of g.cases) sheet.skip(`${c.name}, ${port}`, problem);
       }

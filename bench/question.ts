@@ -48,6 +48,8 @@ export interface Plan {
   /** Ports to look at. A question without ports gives rows of port `none` and ignores this. */
   ports: readonly PortName[];
   cores: Cores;
+  /** Configuration of ours, KEY=VALUE, beside the defaults. */
+  sets: readonly string[];
   /** Progress, a line on stderr. */
   say(line: string): void;
 }

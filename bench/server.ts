@@ -1,11 +1,11 @@
 /** Servers under a kernel client's load, ours and node's, each a process of its own on the server's CPU. */
 import { join } from 'node:path';
-import { runLoad, runWrk, type Target } from './client.ts';
+import { runAb, runLoad, runWrk, type Target } from './client.ts';
 import type { Side } from './duel.ts';
 import { type Load, type Tally, WrongWork } from './load.ts';
 import { NODE_IP, type Network, PACKET_DEVICE, PACKET_IP, TAP_DEVICE, TAP_IP } from './network.ts';
 import { cpuSeconds, pinned, Program, ROOT } from './program.ts';
-import type { Cores, PortName } from './question.ts';
+import type { Cores, Plan, PortName } from './question.ts';
 
 /** A whole question at most. */
 const BOUND_MS = 30 * 60_000;
@@ -27,8 +27,9 @@ export interface Server extends Side {
   stop(): Promise<void>;
 }
 
-/** wrk where the http questions ask for it, else the C client. */
-export type Client = 'load' | 'wrk';
+/** The C client, or one that is installed. */
+export type Client = 'load' | 'wrk' | 'ab';
+export const CLIENT_NAMES: Readonly<Record<Client, string>> = { load: 'C client', wrk: 'wrk', ab: 'ab' };
 
 function side(name: string, p: Program, target: Target, client: Client, okCodes: readonly (number | null)[]): Server {
   return {
@@ -36,12 +37,12 @@ function side(name: string, p: Program, target: Target, client: Client, okCodes:
     cpuSeconds: () => cpuSeconds(p.pid),
     offer: async (load: Load, warm: number, seconds: number): Promise<Tally> => {
       if (!p.running) throw new WrongWork(`the server has ended: ${p.lastWords()}`);
-      // wrk does not look at bodies: the C client does, for a moment before each of its rounds.
+      // Neither wrk nor ab looks at bodies: the C client does, for a moment before each of their rounds.
       if (client === 'load') return runLoad(target, load, warm, seconds);
       const checked = await runLoad(target, load, 0, 0.1);
       if (checked.wrong > 0 || checked.failed > 0 || checked.total === 0)
         throw new WrongWork(`${checked.wrong} wrong, ${checked.failed} failed of ${checked.total} answers`);
-      const tally = await runWrk(target, load, seconds);
+      const tally = await (client === 'wrk' ? runWrk : runAb)(target, load, seconds);
       return { ...tally, total: tally.total + checked.total };
     },
     stop: async () => {
@@ -56,14 +57,26 @@ export async function startOurs(
   net: Network,
   port: Exclude<PortName, 'switch'>,
   program: OurProgram,
-  cores: Cores,
+  plan: Pick<Plan, 'cores' | 'sets'>,
   client: Client,
 ): Promise<Server> {
+  const { cores } = plan;
   const tap = port === 'tap';
   const [ns, nic, address] = tap ? [net.client, `tap:${TAP_DEVICE}`, TAP_IP] : [net.server, `packet:${PACKET_DEVICE}`, PACKET_IP];
   const flags = ['--nic', nic, '--address', `${address}/24`, '--layout', 'inline', '--workers', '1'];
   const cpus = cores.server < 0 ? ['--cpus', 'none'] : ['--cpus', String(cores.server)];
-  const command = [process.execPath, join(ROOT, 'bin/flowring.js'), 'run', program.module, ...flags, ...cpus, '--', ...program.args];
+  const sets = plan.sets.flatMap((s) => ['--set', s]);
+  const command = [
+    process.execPath,
+    join(ROOT, 'bin/flowring.js'),
+    'run',
+    program.module,
+    ...flags,
+    ...cpus,
+    ...sets,
+    '--',
+    ...program.args,
+  ];
   const p = new Program(net.within(ns, pinned(cores.server, command)), BOUND_MS);
   try {
     await p.until('"listening"', (q) => (/^listening /m.test(q.stdout) ? true : null), START_MS);

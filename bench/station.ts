@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import type { Load, Tally } from './load.ts';
 import { NODE_IP, type Network } from './network.ts';
 import { cpuSeconds, pinned, Program, ROOT } from './program.ts';
-import type { Cores } from './question.ts';
+import type { Cores, Plan } from './question.ts';
 import { WrongWork } from './load.ts';
 import type { Server } from './server.ts';
 
@@ -26,9 +26,10 @@ async function ask(p: Program, command: object, ms: number): Promise<Tally> {
 const seconds = (warm: number, measured: number): number => (warm + measured) * 1000 + GRACE_MS;
 
 /** Our server and our client on one switch: `module` serves, bench/clients/ours.mjs asks. */
-export async function startSwitch(module: string, cores: Cores): Promise<Server> {
+export async function startSwitch(module: string, plan: Pick<Plan, 'cores' | 'sets'>): Promise<Server> {
+  const { cores, sets } = plan;
   const cpus = cores.server < 0 ? 'none' : `${cores.server},${cores.client}`;
-  const p = new Program([process.execPath, join(ROOT, 'dist/bench/switchRig.js'), module, cpus], BOUND_MS);
+  const p = new Program([process.execPath, join(ROOT, 'dist/bench/switchRig.js'), module, cpus, ...sets], BOUND_MS);
   const tid = await p
     .until('"ready"', (q) => /^ready (-?\d+)$/m.exec(q.stdout)?.[1] ?? null, START_MS)
     .catch(async (error) => {

@@ -1,7 +1,7 @@
 /**
  * A process with two stacks on one switch: a server's worker and a client's, each inline on a CPU of its own.
  *
- *   node dist/bench/switchRig.js SERVER_MODULE CPU,CPU|none
+ *   node dist/bench/switchRig.js SERVER_MODULE CPU,CPU|none [KEY=VALUE…]
  *
  * Prints `ready TID` (the server's worker). Then every line on stdin is a load for the client, and its answer a line on stdout. Ends
  * when stdin does: exit code 1 when a thread failed, a frame did not come home, or a sum does not hold.
@@ -18,9 +18,9 @@ const CLIENT = new URL('../../bench/clients/ours.mjs', import.meta.url).href;
 const SERVER_IP = '198.18.0.1';
 const PORT = 7000;
 
-const [module, cpus] = process.argv.slice(2) as [string, string];
+const [module, cpus, ...sets] = process.argv.slice(2) as [string, string, ...string[]];
 const pins = cpus === 'none' || loadNative() === null ? [-1, -1] : cpus.split(',').map(Number);
-const config = (last: number) => loadConfig({ code: { layout: 'inline', workers: 1, address: `198.18.0.${last}/24` } }).values;
+const config = (last: number) => loadConfig({ code: { layout: 'inline', workers: 1, address: `198.18.0.${last}/24` }, sets }).values;
 const fabric = openSwitch(config(1), ['server', 'client']);
 const server = new Runtime(runtimeOptions(config(1), fabric.handle(0), 'srv-', [pins[0]!], null));
 const client = new Runtime(runtimeOptions(config(2), fabric.handle(1), 'cli-', [pins[1]!], null));

@@ -1,4 +1,5 @@
 // The load generator on node:net and node:dgram. Gets a load as a line of JSON on stdin, answers with one on stdout; stays for the next.
+import { createSocket } from 'node:dgram';
 import { connect } from 'node:net';
 import { createInterface } from 'node:readline';
 import { Work } from './work.mjs';
@@ -42,11 +43,31 @@ class Wire {
   }
 }
 
+class DatagramWire {
+  constructor(load, flow) {
+    this.socket = createSocket({ type: 'udp4', recvBufferSize: 4 << 20, sendBufferSize: 4 << 20 });
+    this.socket.on('message', (message) => flow.received(message, message.length));
+    this.socket.on('error', () => flow.ended());
+    this.socket.connect(load.port, load.address, () => flow.opened());
+  }
+
+  /** A copy, because the datagram leaves later and its bytes are used again. */
+  write(bytes, offset, length) {
+    this.socket.send(Buffer.from(bytes.subarray(offset, offset + length)));
+    return length;
+  }
+
+  close() {
+    this.socket.close();
+  }
+}
+
 function begin(load) {
   const work = new Work(
     load,
     (flow) => {
-      flow.wire = new Wire(connect({ host: load.address, port: load.port, noDelay: true, allowHalfOpen: true }), flow);
+      if (load.mode === 'udp') flow.wire = new DatagramWire(load, flow);
+      else flow.wire = new Wire(connect({ host: load.address, port: load.port, noDelay: true, allowHalfOpen: true }), flow);
     },
     (result) => process.stdout.write(`${JSON.stringify(result)}\n`),
   );

@@ -67,7 +67,9 @@ export class Work {
 
   start() {
     const make = FLOWS[this.load.mode];
-    for (let k = 0; k < this.load.connections; k++) this.begin(make, k);
+    // Datagrams have one socket: what counts there is how many are under way.
+    const flows = make === Udp ? 1 : this.load.connections;
+    for (let k = 0; k < flows; k++) this.begin(make, k);
   }
 
   begin(make, k) {
@@ -324,4 +326,65 @@ class HttpClose extends Http {
   }
 }
 
-export const FLOWS = { echo: Echo, short: Short, sink: Sink, source: Source, http: Http, 'http-close': HttpClose };
+const LOST_MS = 200;
+
+/**
+ * Datagrams, each with a place and a number in its first 8 bytes: what has had no answer for 200 ms is lost, and its place is used
+ * again. One flow has them all; its wire keeps datagrams whole.
+ */
+class Udp extends Flow {
+  numbers = [];
+  begun = [];
+  out = Buffer.alloc(0);
+
+  opened() {
+    const { connections, size } = this.work.load;
+    this.out = Buffer.alloc(size);
+    for (let place = 0; place < connections; place++) {
+      this.numbers.push(0);
+      this.begun.push(0);
+      this.send(place);
+    }
+    this.timer = setInterval(() => this.look(), 50);
+  }
+
+  send(place) {
+    const number = ++this.numbers[place];
+    const { out } = this;
+    PATTERN.copy(out, 0, number % PERIOD, (number % PERIOD) + out.length);
+    out.writeInt32LE(place, 0);
+    out.writeInt32LE(number, 4);
+    this.begun[place] = performance.now();
+    // What does not fit now is lost, and comes again when its time is over.
+    this.wire.write(out, 0, out.length);
+  }
+
+  look() {
+    if (this.work.over) return clearInterval(this.timer);
+    const before = performance.now() - LOST_MS;
+    for (let place = 0; place < this.begun.length; place++) {
+      if (this.begun[place] > before) continue;
+      this.work.lost++;
+      this.send(place);
+    }
+  }
+
+  writable() {}
+
+  received(bytes, n) {
+    const { work } = this;
+    if (work.over) return;
+    const place = n >= 8 ? bytes.readInt32LE(0) : -1;
+    const number = n >= 8 ? bytes.readInt32LE(4) : 0;
+    if (n !== this.out.length || place < 0 || place >= this.numbers.length || number > this.numbers[place]) {
+      work.wrong++;
+      return;
+    }
+    if (number < this.numbers[place]) return;
+    if (!isPattern(bytes, 8, n - 8, (number + 8) % PERIOD)) work.wrong++;
+    work.operation(this.begun[place], n);
+    this.send(place);
+  }
+}
+
+export const FLOWS = { echo: Echo, short: Short, sink: Sink, source: Source, http: Http, 'http-close': HttpClose, udp: Udp };

@@ -57,6 +57,7 @@ test('what is not understood is told in a line, with exit code 2', () => {
     [['echo', '--seconds', '0'], /--seconds 0: must be a number from 0\.1 to 60/],
     [['echo', '--rounds', '1.5'], /--rounds 1\.5: must be a whole number/],
     [['echo', '--fast'], /--fast/],
+    [['echo', '--set', 'mtu=1'], /mtu/],
   ] as const) {
     const { code, stdout, stderr } = bench(...args);
     assert.is(code, 2, args.join(' '));
@@ -161,6 +162,7 @@ const ENVIRONMENT: Answer['environment'] = {
   loadBefore: 0.1,
   seconds: 2,
   rounds: 5,
+  sets: [],
 };
 
 const FIXTURE: Answer = {
