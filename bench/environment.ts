@@ -69,6 +69,6 @@ export function describeEnvironment(e: Environment): string[] {
   return [
     `# ${e.date}, node ${e.node} (V8 ${e.v8}), Linux ${e.kernel}, ${e.root ? 'root' : 'not root'}, ${e.addon ? 'native addon' : 'no native addon'}`,
     `# ${e.cpu}, ${e.cpus} usable CPUs, ${where}, governor ${e.governor}, load before ${e.loadBefore}`,
-    `# ${e.rounds} rounds of ${e.seconds} s a side, in turn; medians${e.sets.length === 0 ? '' : `; ours with ${e.sets.join(' ')}`}`,
+    `# ${e.rounds} round${e.rounds === 1 ? '' : 's'} of ${e.seconds} s a side, in turn; medians${e.sets.length === 0 ? '' : `; ours with ${e.sets.join(' ')}`}`,
   ];
 }

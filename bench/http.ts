@@ -3,20 +3,14 @@
  *
  *   npm run bench -- http
  */
-import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { perSecond } from './load.ts';
 import { group, matrix } from './matrix.ts';
 import { hasProgram, ROOT } from './program.ts';
 import type { Question } from './question.ts';
 
-/** The directory the example serves: its index is the body that the others send. */
-function exampleRoot(): string {
-  const directory = join(ROOT, 'build/bench/root');
-  mkdirSync(directory, { recursive: true });
-  writeFileSync(join(directory, 'index.html'), 'Hello, World!');
-  return directory;
-}
+/** What the example serves: its index is the body that the others send. */
+const EXAMPLE_ROOT = join(ROOT, 'bench/servers/root');
 
 const requests = [perSecond('requests')];
 const casesOf = (what: string) => [
@@ -39,7 +33,7 @@ export const http: Question = {
         {
           ...group('http', 'node:http', casesOf('http-server'), client),
           onSwitch: false,
-          ours: { module: 'http-server', args: ['--root', exampleRoot(), '--listen', '7000'] },
+          ours: { module: 'http-server', args: ['--root', EXAMPLE_ROOT, '--listen', '7000'] },
         },
         {
           ...group(

@@ -117,10 +117,12 @@ async function ask(q: Question, o: Options): Promise<{ answer: Answer; failed: b
   const plan: Plan = { seconds, rounds, warmSeconds: o.warm, ports: o.ports, cores, sets: o.sets, say };
   const environment = environmentOf(plan);
   const sheet = new Sheet();
-  await q.run(plan, sheet).catch((error: Error) => {
-    say(`FAILED: ${error.stack}`);
-    sheet.fail(q.name, error.message);
-  });
+  try {
+    await q.run(plan, sheet);
+  } catch (error) {
+    say(`FAILED: ${(error as Error).stack}`);
+    sheet.fail(q.name, (error as Error).message);
+  }
   return { answer: { question: q.name, environment, rows: sheet.rows, skipped: sheet.skipped }, failed: sheet.failed };
 }
 

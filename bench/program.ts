@@ -151,7 +151,8 @@ export class Program {
 
   /** Asks it to end and waits; after `ms` it is killed. Resolves with its exit code, null when it was killed. */
   async stop(signal: NodeJS.Signals = 'SIGTERM', ms = 10_000): Promise<number | null> {
-    if (this.running) this.child.kill(signal);
+    // A program that was asked before would take it as being forced.
+    if (this.running && !ending) this.child.kill(signal);
     const force = setTimeout(() => this.child.kill('SIGKILL'), ms);
     const code = await this.ended;
     clearTimeout(force);

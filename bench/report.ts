@@ -53,7 +53,7 @@ function machine(e: Environment): string {
   return (
     `${e.date}, ${e.cpu}, ${e.cpus} usable CPUs (${cores}), governor ${e.governor}, Linux ${e.kernel}, Node ${e.node}, ` +
     `${e.root ? 'as root' : 'not root'}, ${e.addon ? 'with' : 'without'} the native addon, load before ${e.loadBefore}; ` +
-    `${e.rounds} rounds of ${e.seconds} s a side${e.sets.length === 0 ? '' : `; ours with ${e.sets.join(', ')}`}.`
+    `${e.rounds} round${e.rounds === 1 ? '' : 's'} of ${e.seconds} s a side${e.sets.length === 0 ? '' : `; ours with ${e.sets.join(', ')}`}.`
   );
 }
 
