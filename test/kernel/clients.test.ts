@@ -57,6 +57,16 @@ const CHECKS: readonly Check[] = [
     },
   ],
   [
+    'bulk-client: what it says it sent has arrived, over every connection',
+    async (ns, flags) => {
+      const args = ['--connect', `${KERNEL_IP}:9999`, '--connections', '6', '--bytes', '5000000'];
+      const { result, said, served } = await against(ns, 'sink', 9999, flags, 'bulk-client', args);
+      assert.is(result.code, 0, said);
+      assert.is(served.connections, 6, said);
+      assert.is(served.bytes, 30_000_000, said);
+    },
+  ],
+  [
     'http-client: 5000 requests over kept connections, none failed',
     async (ns, flags) => {
       const args = ['--url', `http://${KERNEL_IP}:80/bytes/1024`, '--concurrency', '20', '--requests', '5000', '--keep-alive'];

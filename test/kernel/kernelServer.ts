@@ -1,6 +1,6 @@
 /**
- * A server on the kernel's own stack, run inside a namespace: `node kernelServer.js http|echo PORT`.
- * `http` answers 200 with as many bytes as the path says (`/bytes/1024`); `echo` sends back what comes.
+ * A server on the kernel's own stack, run inside a namespace: `node kernelServer.js http|echo|sink PORT`.
+ * `http` answers 200 with as many bytes as the path says (`/bytes/1024`); `echo` sends back what comes, `sink` only counts it and closes when the client has.
  * Prints `ready` when it listens. On SIGTERM it prints one JSON line of what it has served and ends.
  */
 import { createServer as createHttpServer } from 'node:http';
@@ -29,7 +29,14 @@ const echo = createServer((socket) => {
   socket.pipe(socket);
 });
 
-const server = kind === 'http' ? http : echo;
+const sink = createServer((socket) => {
+  socket.on('data', (data) => {
+    served.bytes += data.length;
+  });
+  socket.on('error', () => socket.destroy());
+});
+
+const server = kind === 'http' ? http : kind === 'sink' ? sink : echo;
 server.on('connection', () => served.connections++);
 server.listen(Number(port), '192.0.2.1', 1024, () => process.stdout.write('ready\n'));
 process.on('SIGTERM', () => {

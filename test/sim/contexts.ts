@@ -4,7 +4,9 @@ import type { HostView } from '../../src/rings/hostState.ts';
 import type { SimHost, Simulation } from './simulation.ts';
 
 /** One worker of a simulated host, as its thread would inject it. */
-export function contextOf(sim: Simulation, host: SimHost, index = 0): WorkerContext & { ended: boolean } {
+export type SimContext = WorkerContext & { ended: boolean; handlers: Map<number, (signal: number) => void> };
+
+export function contextOf(sim: Simulation, host: SimHost, index = 0): SimContext {
   const worker = host.workers[index]!;
   const clock = new Int32Array([sim.us | 0, Math.floor(sim.us / 1000) | 0]);
   const context = {
@@ -28,7 +30,11 @@ export function contextOf(sim: Simulation, host: SimHost, index = 0): WorkerCont
       return moved ? 1 : 0;
     },
     interrupted: () => context.ended,
-    onSignal: () => {},
+    handlers: new Map<number, (signal: number) => void>(),
+    onSignal: (signal: number, handler: ((signal: number) => void) | null) => {
+      if (handler === null) context.handlers.delete(signal);
+      else context.handlers.set(signal, handler);
+    },
     takeSignal: () => false,
     stop: () => {
       context.ended = true;

@@ -1,12 +1,12 @@
 /** Runs an example within a test: its options, its worker, and a query so that each import is a program of its own. */
 import { injectContext } from '../../../src/api/context.ts';
-import type { FakeWorker } from '../api/fakeWorker.ts';
+import type { WorkerContext } from '../../../src/api/context.ts';
 
 // dist/test/unit/examples/ is four levels below the repository
 const EXAMPLES = new URL('../../../../extras/examples/', import.meta.url);
 let imports = 0;
 
-export async function runProgram(name: string, worker: FakeWorker, args: readonly string[]): Promise<void> {
+export async function runProgram(name: string, worker: WorkerContext, args: readonly string[]): Promise<void> {
   const before = process.argv;
   injectContext(worker);
   process.argv = [...before.slice(0, 2), ...args];
