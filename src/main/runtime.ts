@@ -31,6 +31,9 @@ import { type BackgroundOptions, BackgroundPool } from './background.ts';
 import { dispatcherThreads } from './cpus.ts';
 import { buildPlan } from './runtimePlan.ts';
 import { readThreads, type ThreadFigures } from './figures.ts';
+import { QUESTION_SUFFIX, Questions } from './questions.ts';
+import { listSockets } from './socketList.ts';
+import { readStatistics } from './statistics.ts';
 import { locateSyntaxError } from './syntaxPlace.ts';
 import { threadOptions } from './threadOptions.ts';
 
@@ -97,6 +100,7 @@ export class Runtime {
   /** A worker's program ended its thread by itself (process.exit). */
   private left = false;
   private readonly nativeIds: number[];
+  private questions: Questions | null = null;
   private readonly mainRecord: ThreadRecord;
   private readonly mainCounters: Counters;
   /** Threads for CPU-bound work, on CPUs of their own. */
@@ -126,6 +130,7 @@ export class Runtime {
     if (this.stopping) return;
     sizeYoungGeneration();
     const { plan } = this;
+    this.questions = this.answer();
     for (const id of this.fronts()) this.spawn(id === DISPATCHER ? 'dispatcherThread.js' : 'transmitterThread.js', id, null);
     for (let w = 0; w < plan.workers; w++) this.spawn('stackWorker.js', w, module);
     try {
@@ -343,6 +348,7 @@ export class Runtime {
 
   /** Closes the device and forgets native registrations. Only when no thread runs any more. */
   release(): void {
+    this.questions?.close();
     this.options.port.close();
     const native = loadNative();
     if (native === null) return;
@@ -351,6 +357,30 @@ export class Runtime {
       native.eventfdClose(fd);
     }
     for (const id of this.nativeIds.splice(0)) native.releaseMemory(id);
+  }
+
+  /** Whoever may read the control file may ask, too (`flowring netstat`). */
+  private answer(): Questions | null {
+    const { plan } = this;
+    if (this.options.controlPath === null) return null;
+    return new Questions(this.options.controlPath + QUESTION_SUFFIX, {
+      netstat: (q) => {
+        const filter = { tcp: q.tcp !== false, udp: q.udp !== false, listening: q.listening === true };
+        return plan.workerThreads.flatMap((t, w) =>
+          listSockets(plan.arenas[w]!, { worker: w, thread: t.name, nowMs: this.workerNowMs(t.index) }, filter),
+        );
+      },
+      statistics: () => readStatistics(plan.control),
+    });
+  }
+
+  /** A worker's clock now: it sleeps, but with the addon all threads' clocks are one. Without, as of its last breath. */
+  private workerNowMs(record: number): number {
+    const native = loadNative();
+    if (native === null) return new ThreadRecord(this.plan.control, record).clock()[1]!;
+    const clock = this.mainRecord.clock();
+    native.clock(this.plan.ids.control, clock.byteOffset);
+    return clock[1]!;
   }
 
   /** Frames by owner. At the very end, with all threads gone, every frame is free. */

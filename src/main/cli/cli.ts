@@ -1,5 +1,5 @@
 /**
- * The command line: `flowring run | demo | doctor | top`. This file parses, loads the configuration and turns whatever is
+ * The command line: `flowring run | demo | doctor | top | netstat`. This file parses, loads the configuration and turns whatever is
  * thrown into a line and an exit code; the commands are in files of their own, imported when used.
  *
  * Exit codes: 0 fine, also after a drain; 1 a failed run, check or audit; 2 configuration, usage or privilege, one line
@@ -174,6 +174,21 @@ export function program(done: (exit: Exit) => void): Command {
       const seconds = (raw.interval as number | undefined) ?? (raw.once === true ? 0.5 : 1);
       const options = { pid: raw.pid as number | undefined, once: raw.once === true, json: raw.json === true, seconds };
       done(import('./top.ts').then((t) => t.topCommand(options)));
+    });
+  root
+    .command('netstat')
+    .description('sockets of all workers of a running process')
+    .argument('[pid]', 'the process; the only one running by default', pid)
+    .option('--listening', 'listeners only')
+    .option('--tcp', 'TCP sockets only')
+    .option('--udp', 'UDP sockets only')
+    .option('--statistics', 'counters, and drops by reason, instead')
+    .addOption(json('print one object: sockets and statistics'))
+    .action((process: number | undefined, raw: Raw) => {
+      const both = raw.tcp === raw.udp;
+      const filter = { tcp: both || raw.tcp === true, udp: both || raw.udp === true, listening: raw.listening === true };
+      const options = { pid: process, json: raw.json === true, statistics: raw.statistics === true, filter };
+      done(import('./netstat.ts').then((n) => n.netstatCommand(options)));
     });
   for (const command of [root, ...root.commands]) {
     command.exitOverride();

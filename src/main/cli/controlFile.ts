@@ -1,12 +1,13 @@
 /**
  * The control blocks of running processes, /dev/shm/flowring-PID (and -PID followed by a suffix where a process has several
- * runtimes), read without touching the data path.
+ * runtimes), read without touching the data path; beside each the socket at which its runtime answers (questions.ts).
  */
 import { closeSync, fstatSync, openSync, readdirSync, readFileSync, readSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { ConfigError } from '../config/configError.ts';
 import { HC_THREADS, T_COUNTERS, T_LISTENERS, THREAD_BYTES, ThreadRecord, THREADS_AT } from '../../rings/control.ts';
 import { AbiError, checkHeader, H_BYTES, KIND_CONTROL } from '../../rings/layout.ts';
+import { QUESTION_SUFFIX } from '../questions.ts';
 import { readThreads, type ThreadFigures } from '../figures.ts';
 
 export const CONTROL_DIRECTORY = '/dev/shm';
@@ -44,6 +45,15 @@ function isStale(path: string, pid: number): boolean {
 
 /** Control files by process, ascending; files of processes that are gone are removed. */
 export function runningProcesses(directory = CONTROL_DIRECTORY): Map<number, string[]> {
+  return filesOf(directory, false);
+}
+
+/** The sockets at which processes answer questions, likewise: there is one a runtime, with or without a control file. */
+export function questionSockets(directory = CONTROL_DIRECTORY): Map<number, string[]> {
+  return filesOf(directory, true);
+}
+
+function filesOf(directory: string, sockets: boolean): Map<number, string[]> {
   const found = new Map<number, string[]>();
   let names: string[] = [];
   try {
@@ -58,7 +68,7 @@ export function runningProcesses(directory = CONTROL_DIRECTORY): Map<number, str
     const path = join(directory, name);
     try {
       if (isStale(path, pid)) rmSync(path, { force: true });
-      else found.set(pid, [...(found.get(pid) ?? []), path]);
+      else if (name.endsWith(QUESTION_SUFFIX) === sockets) found.set(pid, [...(found.get(pid) ?? []), path]);
     } catch {
       // removed meanwhile, or another user's: not ours to read
     }
