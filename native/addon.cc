@@ -91,6 +91,10 @@ const char* errnoName(int err) {
     case ESRCH: return "ESRCH";
     case ENOTTY: return "ENOTTY";
     case E2BIG: return "E2BIG";
+    case ENETDOWN: return "ENETDOWN";
+    case EAFNOSUPPORT: return "EAFNOSUPPORT";
+    case EOPNOTSUPP: return "EOPNOTSUPP";
+    case ENOPROTOOPT: return "ENOPROTOOPT";
     default: return "EIO";
   }
 }

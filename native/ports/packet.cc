@@ -203,7 +203,8 @@ int Packet::listen(const PortOptions& options, PortFacts& facts, std::string& wh
 // The queue's place in the group is its number: queues are opened in order. `group` -1 is a group to be made.
 void Packet::joinGroup(const PortOptions& options, PortFacts& facts) {
   auto join = [&](int type, int flags) {
-    const int value = (options.group & 0xffff) | (type | flags) << 16;
+    const int id = options.group < 0 ? 0 : options.group;  // 0 with UNIQUEID: the kernel finds one
+    const int value = (id & 0xffff) | (type | flags) << 16;
     return setsockopt(fd_, SOL_PACKET, PACKET_FANOUT, &value, sizeof value) == 0;
   };
   auto joinAs = [&](int type) {
