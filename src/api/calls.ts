@@ -10,9 +10,11 @@ import {
   ENOTCONN,
   EOPNOTSUPP,
   MSG_PEEK,
+  MSG_TRUNC,
   SHUT_RD,
   SHUT_RDWR,
   SO_TYPE,
+  SOCK_DGRAM,
   SOCK_STREAM,
   SOL_SOCKET,
 } from '../stack/sockets.ts';
@@ -25,7 +27,22 @@ import type { Mctx } from './mctx.ts';
 
 export const AF_INET = 2;
 export const IPPROTO_TCP = 6;
-export { MSG_PEEK, SO_ERROR, SOCK_STREAM, SOL_SOCKET, TCP_NODELAY } from '../stack/sockets.ts';
+export const IPPROTO_UDP = 17;
+export {
+  MSG_PEEK,
+  MSG_TRUNC,
+  SO_BROADCAST,
+  SO_ERROR,
+  SO_RCVBUF,
+  SO_REUSEADDR,
+  SO_REUSEPORT,
+  SO_SNDBUF,
+  SO_TYPE,
+  SOCK_DGRAM,
+  SOCK_STREAM,
+  SOL_SOCKET,
+  TCP_NODELAY,
+} from '../stack/sockets.ts';
 /** No call here waits: accepted by `recv`, and nothing follows from it. */
 export const MSG_DONTWAIT = 0x40;
 export const FIONREAD = 0x541b;
@@ -47,14 +64,14 @@ export function badRange(buffer: Uint8Array, offset: number, length: number): bo
 }
 
 /**
- * New TCP socket, always nonblocking. -EAFNOSUPPORT, -ESOCKTNOSUPPORT, -EPROTONOSUPPORT for anything but
- * AF_INET, SOCK_STREAM and 0 or IPPROTO_TCP; -EMFILE.
+ * New socket, always nonblocking: SOCK_STREAM with 0 or IPPROTO_TCP, SOCK_DGRAM with 0 or IPPROTO_UDP. -EAFNOSUPPORT,
+ * -ESOCKTNOSUPPORT, -EPROTONOSUPPORT for anything else; -EMFILE.
  */
 export function socket(mctx: Mctx, domain: number, type: number, protocol = 0): number {
   if (domain !== AF_INET) return -EAFNOSUPPORT;
-  if (type !== SOCK_STREAM) return -ESOCKTNOSUPPORT;
-  if (protocol !== 0 && protocol !== IPPROTO_TCP) return -EPROTONOSUPPORT;
-  return mctx.sockets.open();
+  if (type !== SOCK_STREAM && type !== SOCK_DGRAM) return -ESOCKTNOSUPPORT;
+  if (protocol !== 0 && protocol !== (type === SOCK_STREAM ? IPPROTO_TCP : IPPROTO_UDP)) return -EPROTONOSUPPORT;
+  return type === SOCK_STREAM ? mctx.sockets.open() : mctx.sockets.openDatagram();
 }
 
 /** Sockets are nonblocking from the start; this only checks the id. 0 or -EBADF. */
@@ -64,13 +81,24 @@ export function setsockNonblock(mctx: Mctx, s: number): number {
 
 /**
  * Local address and port of a socket. `address` left out or INADDR_ANY: every address of the stack; port 0: chosen by
- * connect or listen. -EBADF, -EINVAL, -EADDRINUSE, -EADDRNOTAVAIL.
+ * connect or listen, for datagrams now. A UDP port that is named is served by every worker that binds it, as a TCP port by
+ * every one that listens. -EBADF, -EINVAL, -EADDRINUSE, -EADDRNOTAVAIL.
  * @throws FlowringError EINVAL when the address is text and not an IPv4 address.
  */
 export function bind(mctx: Mctx, s: number, local: SocketAddress): number {
   if (bad(s)) return -EBADF;
   if (!isPort(local.port)) return -EINVAL;
-  return mctx.sockets.bind(s, addressOf(local.address), local.port);
+  const result = mctx.sockets.bind(s, addressOf(local.address), local.port);
+  if (result === 0 && local.port !== 0 && isDatagram(mctx, s)) sayListening(mctx, s);
+  return result;
+}
+
+const isDatagram = (mctx: Mctx, s: number): boolean => mctx.sockets.getOption(s, SOL_SOCKET, SO_TYPE) === SOCK_DGRAM;
+
+/** For the readiness line: what this worker serves. */
+function sayListening(mctx: Mctx, s: number): void {
+  const ip = mctx.sockets.localAddress(s);
+  mctx.context.listening(ip === 0 ? mctx.context.host.address() : ip, mctx.sockets.localPort(s));
 }
 
 /**
@@ -82,8 +110,7 @@ export function listen(mctx: Mctx, s: number, backlog = 4096): number {
   if (!Number.isInteger(backlog) || backlog < 1) return -EINVAL;
   const result = mctx.sockets.listen(s, backlog);
   if (result < 0) return result;
-  const ip = mctx.sockets.localAddress(s);
-  mctx.context.listening(ip === 0 ? mctx.context.host.address() : ip, mctx.sockets.localPort(s));
+  sayListening(mctx, s);
   return result;
 }
 
@@ -104,13 +131,16 @@ export function accept(mctx: Mctx, s: number, peer?: DatagramSource): number {
 
 /**
  * Begins to connect: -EINPROGRESS, then EPOLLOUT when it is made or EPOLLERR when it failed (SO_ERROR says why).
- * An unbound socket gets a source port whose flow comes back to this worker. -EBADF, -EINVAL, -EADDRNOTAVAIL,
+ * An unbound socket gets a source port whose flow comes back to this worker.
+ * A UDP socket is connected at once, 0: it hears its peer only, learns of ICMP errors, and `write` and `read` work on it;
+ * connecting again replaces the peer, port 0 ends it (-ENOTCONN when there was none). -EBADF, -EINVAL, -EADDRNOTAVAIL,
  * -ENETUNREACH, -EISCONN, -EALREADY.
  * @throws FlowringError EINVAL when the address is text and not an IPv4 address.
  */
 export function connect(mctx: Mctx, s: number, remote: SocketAddress): number {
   if (bad(s)) return -EBADF;
-  if (!isPort(remote.port) || remote.port === 0) return -EINVAL;
+  if (!isPort(remote.port)) return -EINVAL;
+  if (remote.port === 0) return isDatagram(mctx, s) ? mctx.sockets.connect(s, 0, 0) : -EINVAL;
   const ip = addressOf(remote.address);
   if (mctx.outside) mctx.wake();
   return ip === 0 ? -EINVAL : mctx.sockets.connect(s, ip, remote.port);
@@ -132,7 +162,8 @@ export function initRss(mctx: Mctx, saddrBase: string | number, numAddr: number,
 
 // hot: per burst
 /**
- * Copies what has arrived to `buffer[offset…]`, at most `length` bytes (the rest of the buffer when left out).
+ * Copies what has arrived to `buffer[offset…]`, at most `length` bytes (the rest of the buffer when left out); of UDP one
+ * datagram, which may be empty and whose rest is lost.
  * Returns how many; 0 at the end of the stream (and when `length` is 0); -EAGAIN when nothing waits; -EBADF, -EINVAL
  * (range), -ENOTCONN, or the connection's error once: -ECONNRESET, -ETIMEDOUT. The buffer is not kept.
  */
@@ -144,13 +175,16 @@ export function read(mctx: Mctx, s: number, buffer: Uint8Array, offset = 0, leng
 }
 
 // hot: per burst
-/** `read` with flags: MSG_PEEK leaves the bytes queued, MSG_DONTWAIT changes nothing. Other flags: -EOPNOTSUPP. */
+/**
+ * `read` with flags: MSG_PEEK leaves the bytes queued, MSG_DONTWAIT changes nothing, MSG_TRUNC (UDP) returns the datagram's
+ * own length. Other flags: -EOPNOTSUPP.
+ */
 export function recv(mctx: Mctx, s: number, buffer: Uint8Array, flags = 0, offset = 0, length = buffer.length - offset): number {
   if (bad(s)) return -EBADF;
   if (badRange(buffer, offset, length)) return -EINVAL;
-  if ((flags & ~(MSG_PEEK | MSG_DONTWAIT)) !== 0) return -EOPNOTSUPP;
+  if ((flags & ~(MSG_PEEK | MSG_DONTWAIT | MSG_TRUNC)) !== 0) return -EOPNOTSUPP;
   if (mctx.outside) mctx.wake();
-  return mctx.sockets.read(s, buffer, offset, length, (flags & MSG_PEEK) !== 0);
+  return mctx.sockets.receiveFrom(s, buffer, offset, length, flags & ~MSG_DONTWAIT, null);
 }
 
 // hot: per burst
@@ -212,7 +246,10 @@ export function getsockopt(mctx: Mctx, s: number, level: number, option: number)
   return mctx.sockets.getOption(s, level, option);
 }
 
-/** Sets IPPROTO_TCP TCP_NODELAY (not 0: Nagle's algorithm is off). 0, -EBADF, -ENOPROTOOPT. */
+/**
+ * Sets IPPROTO_TCP TCP_NODELAY (not 0: Nagle's algorithm is off); of UDP sockets SOL_SOCKET's SO_BROADCAST, SO_REUSEADDR,
+ * SO_REUSEPORT, SO_RCVBUF and SO_SNDBUF (at most what the configuration says). 0, -EBADF, -ENOPROTOOPT, -EINVAL.
+ */
 export function setsockopt(mctx: Mctx, s: number, level: number, option: number, value: number): number {
   if (!isSocket(mctx.sockets, s)) return -EBADF;
   return Number.isInteger(value) ? mctx.sockets.setOption(s, level, option, value) : -EINVAL;

@@ -1,5 +1,5 @@
 /**
- * `flowring/mtcp`: mTCP's API in a stack worker, TCP part. Names are mTCP's in camelCase without the prefix, arguments
+ * `flowring/mtcp`: mTCP's API in a stack worker. Names are mTCP's in camelCase without the prefix, arguments
  * stand in its order, `mctx` first. Differences that hold for every call:
  *
  * - Results are >= 0, or a negated errno (`-EAGAIN`): no global errno, no exceptions on the data path.
@@ -24,16 +24,25 @@ export {
   getsockopt,
   initRss,
   IPPROTO_TCP,
+  IPPROTO_UDP,
   listen,
   MSG_DONTWAIT,
   MSG_PEEK,
+  MSG_TRUNC,
   pipe,
   read,
   recv,
   setsockNonblock,
   setsockopt,
   shutdown,
+  SO_BROADCAST,
   SO_ERROR,
+  SO_RCVBUF,
+  SO_REUSEADDR,
+  SO_REUSEPORT,
+  SO_SNDBUF,
+  SO_TYPE,
+  SOCK_DGRAM,
   SOCK_STREAM,
   socket,
   socketIoctl,
@@ -43,6 +52,7 @@ export {
 } from './calls.ts';
 export { getconf, setconf } from './configuration.ts';
 export type { MtcpConf } from './configuration.ts';
+export { recvfrom, sendto } from './datagrams.ts';
 export { EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EpollEvents } from './epoll.ts';
 export type { EpollEvent } from './epoll.ts';
 export { EAFNOSUPPORT, EPROTONOSUPPORT, errnoMessage, errnoName, ESOCKTNOSUPPORT, FlowringError } from './errors.ts';
@@ -61,6 +71,7 @@ export {
   C_APP_WRONG_BYTES,
 } from '../rings/counters.ts';
 export {
+  EACCES,
   EADDRINUSE,
   EADDRNOTAVAIL,
   EAGAIN,
@@ -69,6 +80,7 @@ export {
   ECONNABORTED,
   ECONNREFUSED,
   ECONNRESET,
+  EDESTADDRREQ,
   EEXIST,
   EHOSTUNREACH,
   EINPROGRESS,
@@ -76,6 +88,7 @@ export {
   EINVAL,
   EISCONN,
   EMFILE,
+  EMSGSIZE,
   ENETUNREACH,
   ENOENT,
   ENOMEM,
@@ -93,8 +106,10 @@ export {
   EPOLLOUT,
   EPOLLPRI,
   EPOLLRDHUP,
+  EPROTO,
   ETIMEDOUT,
   SHUT_RD,
   SHUT_RDWR,
   SHUT_WR,
 } from '../stack/sockets.ts';
+export type { DatagramSource } from '../stack/sockets.ts';

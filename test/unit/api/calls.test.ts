@@ -14,7 +14,10 @@ test('socket: only what exists', () => {
   assert.ok(m.socket(mctx, m.AF_INET, m.SOCK_STREAM) >= 0);
   assert.ok(m.socket(mctx, m.AF_INET, m.SOCK_STREAM, m.IPPROTO_TCP) >= 0);
   assert.is(m.socket(mctx, 10, m.SOCK_STREAM, 0), -m.EAFNOSUPPORT);
-  assert.is(m.socket(mctx, m.AF_INET, 2, 0), -m.ESOCKTNOSUPPORT);
+  assert.ok(m.socket(mctx, m.AF_INET, m.SOCK_DGRAM) >= 0);
+  assert.ok(m.socket(mctx, m.AF_INET, m.SOCK_DGRAM, m.IPPROTO_UDP) >= 0);
+  assert.is(m.socket(mctx, m.AF_INET, 3, 0), -m.ESOCKTNOSUPPORT);
+  assert.is(m.socket(mctx, m.AF_INET, m.SOCK_DGRAM, m.IPPROTO_TCP), -m.EPROTONOSUPPORT);
   assert.is(m.socket(mctx, m.AF_INET, m.SOCK_STREAM, 17), -m.EPROTONOSUPPORT);
 });
 
