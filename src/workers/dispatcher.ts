@@ -5,7 +5,7 @@
  * other frame to the worker its flow belongs to; read the workers' messages; let the host's and the port's timers run.
  * Then *push*: send what the workers have to send, take their used frames home, give them credit, publish, ring.
  *
- * A full worker ring never stalls the port: frames wait in that worker's overflow queue, in order, within a budget;
+ * A full worker ring never stalls the port: frames wait behind it (waitingFrames.ts), in order, within a budget;
  * beyond it data is dropped first, SYNs next. `received = delivered + Σ drops(reason)`.
  */
 import type { Port } from '../ports/port.ts';
@@ -59,6 +59,7 @@ import { Classified, classify, KIND_ARP, KIND_DROP } from '../wire/flow.ts';
 import { FrameReturn } from './frameReturn.ts';
 import { Sender } from './sender.ts';
 import type { TransmitterLink } from './transmitterLink.ts';
+import { WaitingFrames } from './waitingFrames.ts';
 
 export interface DispatcherEnv {
   port: Port;
@@ -111,8 +112,6 @@ export interface Dispatcher {
   readonly host: Host;
 }
 
-/** Slots of one worker's overflow queue that only a SYN may take: new connections outlive a data flood. */
-const SYN_RESERVE = 16;
 /** A port that was full is tried again after this long at the latest. */
 const RETRY_MS = 1;
 /** Frames granted to a worker at a time. */
@@ -127,11 +126,12 @@ export function createDispatcher(env: DispatcherEnv): Dispatcher {
   const v = counters.v;
   const workers = rings.length;
   const inRings = OWNER_RING_OF | frames.hostBits;
-  const overflowSlots = env.overflow + SYN_RESERVE;
   const desc = new Int32Array(burst * DESC_WORDS);
-  const overflow = Array.from({ length: workers }, () => new Int32Array(overflowSlots * DESC_WORDS));
-  const overflowHead = new Int32Array(workers);
-  const overflowCount = new Int32Array(workers);
+  // Half of the frames may wait for workers that take none: the rest is for those that do.
+  const share = Math.max(64, Math.floor(port.available() / (2 * workers)));
+  const waiting = rings.map(
+    (r, w) => new WaitingFrames(r.rx, { overflow: env.overflow, share, owner: inRings + w, frames, counters, clock }),
+  );
   const ids = new Int32Array(GRANT_MAX);
   const seen = new Classified();
   // Credit is granted only beyond this many free frames: the rest is for receiving.
@@ -188,50 +188,6 @@ export function createDispatcher(env: DispatcherEnv): Dispatcher {
   const host = createHost({ ...env.host, takeFrame, send });
 
   // hot: per packet
-  function setOwner(f: number, links: number, who: number): void {
-    owner[f] = who;
-    for (let g = next[f]!, left = links - 1; left > 0 && g >= 0; left--, g = next[g]!) owner[g] = who;
-  }
-
-  // hot: per packet
-  /** Ring slot or overflow queue; returns whether the frame found a place. */
-  function place(w: number, at: number, syn: boolean): boolean {
-    const r = rings[w]!.rx;
-    const links = desc[at + D_SEGS_VLAN]! & 0xffff;
-    if (overflowCount[w] === 0 && r.room(1) === 1) {
-      setOwner(desc[at]!, links, inRings + w);
-      const s = r.slot(0);
-      const words = r.words;
-      for (let i = 0; i < DESC_WORDS; i++) words[s + i] = desc[at + i]!;
-      r.put(1);
-      v[C_RING_SLOTS]!++;
-      return true;
-    }
-    if (overflowCount[w]! >= (syn ? overflowSlots : overflowSlots - SYN_RESERVE)) return false;
-    const q = overflow[w]!;
-    const s = ((overflowHead[w]! + overflowCount[w]!) % overflowSlots) * DESC_WORDS;
-    for (let i = 0; i < DESC_WORDS; i++) q[s + i] = desc[at + i]!;
-    overflowCount[w]!++;
-    return true;
-  }
-
-  // hot: per burst
-  function drainOverflow(w: number): void {
-    const r = rings[w]!.rx;
-    const q = overflow[w]!;
-    while (overflowCount[w]! > 0 && r.room(1) === 1) {
-      const from = overflowHead[w]! * DESC_WORDS;
-      setOwner(q[from]!, q[from + D_SEGS_VLAN]! & 0xffff, inRings + w);
-      const s = r.slot(0);
-      for (let i = 0; i < DESC_WORDS; i++) r.words[s + i] = q[from + i]!;
-      r.put(1);
-      v[C_RING_SLOTS]!++;
-      overflowHead[w] = (overflowHead[w]! + 1) % overflowSlots;
-      overflowCount[w]!--;
-    }
-  }
-
-  // hot: per packet
   function dispatch(at: number): void {
     const f = desc[at + D_FRAME]!;
     const eth = offset[f]! + (desc[at + D_DATA]! >>> 16);
@@ -258,7 +214,7 @@ export function createDispatcher(env: DispatcherEnv): Dispatcher {
     if (stopped[w] !== 0) {
       v[C_DROP + DROP_CLOSING]!++;
       home.freeTrain(f);
-    } else if (place(w, at, seen.isSyn)) {
+    } else if (waiting[w]!.place(desc, at, seen.isSyn, port.available())) {
       v[C_RX_DELIVERED]!++;
     } else {
       v[C_DROP + (seen.isSyn ? DROP_RING_FULL_SYN : DROP_RING_FULL_DATA)]!++;
@@ -281,7 +237,7 @@ export function createDispatcher(env: DispatcherEnv): Dispatcher {
 
   // hot: per burst
   function pull(): number {
-    for (let w = 0; w < workers; w++) if (overflowCount[w]! > 0) drainOverflow(w);
+    for (let w = 0; w < workers; w++) if (waiting[w]!.overflowing > 0) waiting[w]!.drain();
     const n = port.rxBurst(desc, 0, burst);
     if (n > 0) {
       v[C_RX_BURSTS]!++;
@@ -371,7 +327,7 @@ export function createDispatcher(env: DispatcherEnv): Dispatcher {
       // What the port, or a full ring, does not take now is no reason to run: others need the CPU to make room. The port's
       // or the worker's bell says when there is some; for a device that has none, nextDeadlineMs.
       if (link === null && refused[w] === 0 && b.tx.readyNow() > 0) return true;
-      if (overflowCount[w]! > 0 && b.rx.room(1) === 1) return true;
+      if (waiting[w]!.overflowing > 0 && b.rx.room(1) === 1) return true;
     }
     return (link?.pending() ?? false) || port.pending();
   }
@@ -388,10 +344,8 @@ export function createDispatcher(env: DispatcherEnv): Dispatcher {
   }
 
   function dropOverflow(w: number, reason: number): void {
-    while (overflowCount[w]! > 0) {
-      home.freeTrain(overflow[w]![overflowHead[w]! * DESC_WORDS]!);
-      overflowHead[w] = (overflowHead[w]! + 1) % overflowSlots;
-      overflowCount[w]!--;
+    for (let f = waiting[w]!.shift(); f >= 0; f = waiting[w]!.shift()) {
+      home.freeTrain(f);
       v[C_RX_DELIVERED]!--;
       v[C_DROP + reason]!++;
     }
@@ -461,7 +415,8 @@ export function createDispatcher(env: DispatcherEnv): Dispatcher {
 
   function inFlight(): number {
     let n = link === null ? 0 : link.inFlight();
-    for (let w = 0; w < workers; w++) n += rings[w]!.rx.used() + rings[w]!.unsent() + rings[w]!.recycle.readyNow() + overflowCount[w]!;
+    for (let w = 0; w < workers; w++)
+      n += rings[w]!.rx.used() + rings[w]!.unsent() + rings[w]!.recycle.readyNow() + waiting[w]!.overflowing;
     return n;
   }
 
