@@ -79,9 +79,10 @@ export class EpollTable {
   private interest = new Int32Array(1024);
   private data = new Float64Array(1024);
   private fresh = new Uint8Array(1024);
-  // By consumer: whether it is open, and whether the last look was cut short by a full EpollEvents
+  // By consumer: whether it is open, whether the last look was cut short by a full EpollEvents, and how often it was closed
   private readonly open = new Uint8Array(CONSUMERS);
   private readonly cut = new Uint8Array(CONSUMERS);
+  private readonly closed = new Int32Array(CONSUMERS);
 
   constructor(sockets: Sockets) {
     this.sockets = sockets;
@@ -108,7 +109,13 @@ export class EpollTable {
     if (consumer < 0) return consumer;
     this.ready.closeConsumer(consumer);
     this.open[consumer] = 0;
+    this.closed[consumer]!++;
     return 0;
+  }
+
+  /** Changes when the instance is closed: its id may be another's afterwards. */
+  generation(consumer: number): number {
+    return this.closed[consumer]!;
   }
 
   closeAll(): void {

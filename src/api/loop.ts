@@ -74,7 +74,7 @@ export type EventHandler = (events: EpollEvents, n: number) => void;
 /**
  * Lets the driver own the loop: it calls `handler` between input and output of each breath that has events, and runs the
  * event loop when idle, so that timers, promises and console work. Returns at once. One handler a worker, the last one
- * counts. 0, -EBADF, -EINVAL.
+ * counts; closing `ep` ends the calls. 0, -EBADF, -EINVAL.
  *
  * @param maxEvents Events per call at most; what is left is reported in the next breath.
  *
@@ -91,8 +91,13 @@ export function run(mctx: Mctx, ep: number, handler: EventHandler, maxEvents = R
   if (typeof handler !== 'function' || !Number.isInteger(maxEvents) || maxEvents < 1) return -EINVAL;
   const events = new EpollEvents(maxEvents);
   const ready = mctx.sockets.ready;
+  const generation = epolls.generation(consumer);
   mctx.outside = true;
   mctx.context.setHandler(() => {
+    if (epolls.generation(consumer) !== generation) {
+      mctx.context.setHandler(null);
+      return false;
+    }
     const n = epolls.collect(consumer, events, maxEvents);
     if (n > 0) {
       mctx.outside = false;

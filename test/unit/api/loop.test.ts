@@ -167,4 +167,22 @@ test("the breath's clocks", () => {
   assert.is(m.nowMs(mctx), 77);
 });
 
+test('closing the instance of run ends its calls, also when the id is given out again', () => {
+  const w = new FakeWorker();
+  const mctx = m.createContext();
+  const ep = m.epollCreate(mctx);
+  const s = w.sockets.connected(10);
+  m.epollCtl(mctx, ep, m.EPOLL_CTL_ADD, s, { events: m.EPOLLOUT });
+  let calls = 0;
+  m.run(mctx, ep, () => calls++);
+  w.handler!();
+  assert.is(calls, 1);
+  assert.is(m.close(mctx, ep), 0);
+  assert.is(m.epollCreate(mctx), ep);
+  m.epollCtl(mctx, ep, m.EPOLL_CTL_ADD, s, { events: m.EPOLLOUT });
+  w.handler!();
+  assert.is(calls, 1);
+  assert.is(w.handler, null);
+});
+
 test.run();
