@@ -208,6 +208,13 @@ export class Namespace {
     this.ip('link', 'set', device, 'up');
   }
 
+  /** A veth: `device` with the kernel's address, `far` for a packet socket of the stack's. */
+  veth(device: string, far: string): void {
+    this.ip('link', 'add', device, 'type', 'veth', 'peer', 'name', far);
+    this.ip('address', 'add', `${KERNEL_IP}/24`, 'dev', device);
+    for (const name of [device, far]) this.ip('link', 'set', name, 'up');
+  }
+
   remove(): void {
     deleteNamespace(this.name);
   }

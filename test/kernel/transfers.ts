@@ -4,7 +4,7 @@ import { createReadStream, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFi
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
-import { type Daemon, FLOWRING, type Namespace, STACK_IP } from './namespace.ts';
+import { type Daemon, FLOWRING, type Namespace, type Result, STACK_IP } from './namespace.ts';
 
 export const KIB = 1024;
 export const BULK_BYTES = 100_000_000;
@@ -47,18 +47,22 @@ export class Files {
 }
 
 export interface ServerOptions {
-  layout: 'inline' | 'dispatcher';
+  /** How stack and kernel are joined: a TAP that the stack makes, or a veth, with a packet socket at its far end. Default tap. */
+  port?: 'tap' | 'packet';
+  layout: 'inline' | 'dispatcher' | 'dispatcher-rx-tx';
   workers: number;
   settings?: readonly string[];
   boundMs?: number;
 }
 
-/** `flowring run http-server` inside; its TAP gets the kernel's address once the server listens. */
+/** `flowring run http-server` inside; `device` is the kernel's side of the link. */
 export async function startServer(ns: Namespace, files: Files, device: string, o: ServerOptions): Promise<Daemon> {
   const settings = (o.settings ?? []).flatMap((s) => ['--set', s]);
+  const far = `${device}s`;
+  if (o.port === 'packet') ns.veth(device, far);
   const flags = [
     '--nic',
-    `tap:${device}`,
+    o.port === 'packet' ? `packet:${far}` : `tap:${device}`,
     '--address',
     `${STACK_IP}/24`,
     '--layout',
@@ -70,7 +74,7 @@ export async function startServer(ns: Namespace, files: Files, device: string, o
   const program = ['--root', join(files.root, 'www'), '--upload', join(files.root, 'up'), '--listen', '80'];
   const server = ns.start(o.boundMs ?? 120_000, process.execPath, FLOWRING, 'run', 'http-server', ...flags, '--', ...program);
   await server.until('line "listening"', (d) => d.stdout.includes(`listening ${STACK_IP}:80\n`), 20_000);
-  ns.tap(device, true);
+  if (o.port !== 'packet') ns.tap(device, true);
   return server;
 }
 
@@ -152,6 +156,34 @@ export async function ab(ns: Namespace, count: number, concurrency: number, keep
   assert.not.match(r.stdout, /^Non-2xx responses:/m, said);
   if (keepAlive) assert.match(r.stdout, new RegExp(`^Keep-Alive requests:\\s+${count}$`, 'm'), said);
   return Number(/^Requests per second:\s+([\d.]+)/m.exec(r.stdout)![1]);
+}
+
+/** wrk for some seconds: requests were answered, no socket error, no answer but 2xx. */
+export async function wrk(ns: Namespace, connections: number, seconds: number, name: string): Promise<number> {
+  const flags = ['-t2', `-c${connections}`, `-d${seconds}s`, '--timeout', '10s'];
+  const r = await ns.run(seconds * 1000 + 30_000, 'wrk', ...flags, `http://${STACK_IP}/${name}`);
+  const said = `${r.stdout}\n${r.stderr}`;
+  assert.is(r.code, 0, `wrk ${flags.join(' ')}: ${r.code ?? r.signal}\n${said}`);
+  assert.not.match(r.stdout, /Socket errors|Non-2xx/, said);
+  const perSecond = Number(/^Requests\/sec:\s+([\d.]+)/m.exec(r.stdout)?.[1]);
+  assert.ok(perSecond > 0, said);
+  return perSecond;
+}
+
+/**
+ * Frames in a capture that tshark calls malformed, or in error, with the checksum of every IPv4 header verified. TCP's are
+ * unfinished where nothing leaves memory, and not looked at. Returns how many frames it has read.
+ */
+export async function wellFormed(ns: Namespace, capture: string): Promise<number> {
+  const fields = ['-T', 'fields', '-e', 'frame.number', '-e', '_ws.expert.message'];
+  // An expert severity of "error" (wireshark's epan/proto.h, PI_ERROR)
+  const wrong = '_ws.malformed || _ws.expert.severity >= 0x00800000';
+  const tshark = (filter: string): Promise<Result> =>
+    ns.run(60_000, 'tshark', '-n', '-r', capture, '-o', 'ip.check_checksum:TRUE', '-Y', filter, ...fields);
+  const bad = await tshark(wrong);
+  assert.is(bad.code, 0, bad.stderr);
+  assert.is(bad.stdout, '');
+  return (await tshark('tcp')).stdout.split('\n').length - 1;
 }
 
 /** The drain: exit 0, no complaint. `run` itself audits frames and counters and says what does not add up. */
