@@ -30,7 +30,7 @@ const chosen = MUTATIONS.filter((m) => words.length === 0 || words.some((w) => m
 /** The copy: what tests load and what they look at. Packages and addon are shared with the original. */
 function copyPackage() {
   const root = mkdtempSync(join(tmpdir(), 'flowring-mutants-'));
-  for (const part of ['package.json', 'bin', 'dist', 'extras', 'docs', 'scripts', 'native'])
+  for (const part of ['package.json', 'bin', 'dist', 'bench', 'extras', 'docs', 'scripts', 'native'])
     if (existsSync(join(ROOT, part))) cpSync(join(ROOT, part), join(root, part), { recursive: true });
   for (const part of ['node_modules', 'build']) if (existsSync(join(ROOT, part))) symlinkSync(join(ROOT, part), join(root, part));
   return root;

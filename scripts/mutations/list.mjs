@@ -449,4 +449,40 @@ export const MUTATIONS = [
     replace: 'if (this.reserved + n > this.free)',
     tests: ['unit/stack/pressure'],
   },
+  // ---- benches ----
+  {
+    name: 'bench: a round with wrong answers counts',
+    file: 'dist/bench/load.js',
+    find: 'if (t.wrong > 0)',
+    replace: 'if (t.wrong < 0)',
+    tests: ['cli/bench.'],
+  },
+  {
+    name: 'bench: echoes are not compared',
+    file: 'bench/clients/work.mjs',
+    find: '!isPattern(bytes, 0, n, (this.start + this.got) % PERIOD)',
+    replace: 'false',
+    tests: ['cli/benchClients'],
+  },
+  {
+    name: 'bench: bodies are not compared',
+    file: 'bench/clients/work.mjs',
+    find: 'head + 4 + BODY.length) === 0 ?',
+    replace: 'head + 4 + BODY.length) !== 2 ?',
+    tests: ['cli/benchClients'],
+  },
+  {
+    name: 'bench: a loss is not told',
+    file: 'dist/bench/report.js',
+    find: 'r.ratio > 1 : r.ratio < 1)',
+    replace: 'r.ratio > 1 : r.ratio < 0.5)',
+    tests: ['cli/bench.'],
+  },
+  {
+    name: 'bench: the best time is the longest',
+    file: 'dist/bench/statistics.js',
+    find: 'Math.min(...r.peer) : Math.max(...r.peer)',
+    replace: 'Math.max(...r.peer) : Math.max(...r.peer)',
+    tests: ['cli/bench.'],
+  },
 ];
