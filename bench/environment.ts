@@ -18,6 +18,8 @@ export interface Environment {
   cores: Cores | null;
   governor: string;
   root: boolean;
+  /** How ours ran. */
+  ours: string;
   /** The native addon is there. */
   addon: boolean;
   /** Of one minute, before the run. */
@@ -55,6 +57,7 @@ export function environmentOf(plan: Pick<Plan, 'cores' | 'seconds' | 'rounds' | 
     cores: cores.server < 0 ? null : cores,
     governor: read('/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor') ?? 'unknown',
     root: process.getuid?.() === 0,
+    ours: 'layout inline, 1 worker',
     addon: loadNative() !== null,
     loadBefore: Number(read('/proc/loadavg')?.split(' ')[0] ?? 0),
     seconds,

@@ -79,7 +79,48 @@ class Wire {
   }
 }
 
+/** A socket of datagrams, connected to the server. */
+class DatagramWire {
+  constructor(s, flow) {
+    this.s = s;
+    this.flow = flow;
+    mtcp.epollCtl(mctx, ep, mtcp.EPOLL_CTL_ADD, s, { events: mtcp.EPOLLIN, data: s });
+  }
+
+  write(bytes, offset, length) {
+    return Math.max(mtcp.sendto(mctx, this.s, bytes, offset, length), 0);
+  }
+
+  close() {
+    if (this.s < 0) return;
+    mtcp.close(mctx, this.s);
+    wires[this.s] = undefined;
+    this.s = -1;
+  }
+
+  event() {
+    for (let i = 0; i < 64 && this.s >= 0; i++) {
+      const n = mtcp.recvfrom(mctx, this.s, buffer, 0, buffer.length);
+      if (n === -mtcp.EAGAIN) return;
+      if (n >= 0) this.flow.received(buffer, n);
+      else {
+        this.close();
+        this.flow.ended();
+      }
+    }
+  }
+}
+
+function openDatagrams(load, flow) {
+  const s = mtcp.socket(mctx, mtcp.AF_INET, mtcp.SOCK_DGRAM, mtcp.IPPROTO_UDP);
+  const result = s < 0 ? s : mtcp.connect(mctx, s, load);
+  if (result < 0) throw new Error(`a socket of datagrams: ${mtcp.errnoMessage(result)}`);
+  flow.wire = wires[s] = new DatagramWire(s, flow);
+  flow.opened();
+}
+
 function open(load, flow) {
+  if (load.mode === 'udp') return openDatagrams(load, flow);
   const s = mtcp.socket(mctx, mtcp.AF_INET, mtcp.SOCK_STREAM, 0);
   const result = s < 0 ? s : mtcp.connect(mctx, s, load);
   flow.wire = null;

@@ -158,6 +158,7 @@ const ENVIRONMENT: Answer['environment'] = {
   cores: { server: 0, client: 1 },
   governor: 'performance',
   root: true,
+  ours: 'layout inline, 1 worker',
   addon: true,
   loadBefore: 0.1,
   seconds: 2,
