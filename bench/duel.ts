@@ -35,6 +35,12 @@ async function round(side: Side, load: Load, warm: number, seconds: number): Pro
   return { tally, cpu: before === null || after === null ? null : (after - before) / tally.total };
 }
 
+/** Lost datagrams of a round, in words; nothing where there were none. */
+function lossesOf(ours: Round, peer: Round): string {
+  const [a, b] = [ours.tally.lost, peer.tally.lost];
+  return a + b === 0 ? '' : ` (lost: ${a} against ${b})`;
+}
+
 export interface Case {
   name: string;
   load: Load;
@@ -55,7 +61,9 @@ export async function duel(c: Case, port: PortName, ours: Side, peer: Side, plan
       rounds.ours.push(await round(ours, c.load, ROUND_WARM_SECONDS, plan.seconds));
       rounds.peer.push(await round(peer, c.load, ROUND_WARM_SECONDS, plan.seconds));
       const shown = [rounds.ours, rounds.peer].map((r) => c.measures[0]!.of(r[i]!.tally).toPrecision(4));
-      plan.say(`${name}: round ${i + 1} of ${plan.rounds}: ${shown[0]} against ${shown[1]} ${c.measures[0]!.unit}`);
+      plan.say(
+        `${name}: round ${i + 1} of ${plan.rounds}: ${shown[0]} against ${shown[1]} ${c.measures[0]!.unit}${lossesOf(rounds.ours[i]!, rounds.peer[i]!)}`,
+      );
     }
     for (const m of c.measures)
       sheet.rows.push(
