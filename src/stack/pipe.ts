@@ -12,7 +12,7 @@
  */
 import type { StackConfig, StackEnv } from './env.ts';
 import type { Ready } from './readyList.ts';
-import { EAGAIN, EBADF, EMFILE, ENOTSOCK, EPIPE, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT } from './sockets.ts';
+import { EAGAIN, EBADF, EMFILE, ENOTSOCK, EPIPE, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, MSG_PEEK } from './sockets.ts';
 import type { SocketKind } from './sockets.ts';
 import { CLOSED } from './tcp/states.ts';
 import type { UserCopy } from './tcp/userCopy.ts';
@@ -232,8 +232,9 @@ export class Pipes implements SocketKind {
     return this.notSocket(s);
   }
 
-  receiveFrom(s: number): number {
-    return this.notSocket(s);
+  /** What recv() asks with its flags; Linux has it for sockets only. */
+  receiveFrom(s: number, buffer: Uint8Array, offset: number, length: number, flags: number): number {
+    return this.read(s, buffer, offset, length, (flags & MSG_PEEK) !== 0);
   }
 
   private notSocket(s: number): number {

@@ -246,6 +246,73 @@ test('readv leaves the end and an error behind the bytes for the next call', () 
   assert.is(m.readv(q.a, q.c, parts), 0);
 });
 
+/** Two UDP sockets, each connected to the other. */
+function datagrams() {
+  const sim = new Simulation({ seed: SEED });
+  const ends = [0, 1].map((h) => {
+    injectContext(contextOf(sim, sim.host(h)));
+    const mctx = m.createContext();
+    const s = m.socket(mctx, m.AF_INET, m.SOCK_DGRAM, 0);
+    assert.is(m.bind(mctx, s, { port: 5000 }), 0);
+    assert.is(m.connect(mctx, s, { address: `192.0.2.${2 - h}`, port: 5000 }), 0);
+    return { mctx, s };
+  });
+  sim.run(10);
+  return { sim, a: ends[0]!, b: ends[1]! };
+}
+
+test('vectors on a datagram socket: writev is one datagram, readv takes one and loses what does not fit', () => {
+  const { sim, a, b } = datagrams();
+  const all = bytes(1200);
+  assert.is(m.writev(a.mctx, a.s, [piece(all, 0, 500), piece(all, 0, 0), piece(all, 500)]), 1200);
+  assert.is(m.writev(a.mctx, a.s, [piece(all, 0, 7)]), 7);
+  assert.is(m.writev(a.mctx, a.s, []), 0, 'an empty one');
+  assert.is(m.writev(a.mctx, a.s, [piece(new Uint8Array(40000)), piece(new Uint8Array(30000))]), -m.EMSGSIZE);
+  sim.run(20);
+  const [x, y] = [new Uint8Array(600), new Uint8Array(500)];
+  const parts = [piece(x, 100, 500), piece(y, 0, 400)];
+  assert.is(m.readv(b.mctx, b.s, parts), 900);
+  assert.equal([...x.subarray(100), ...y.subarray(0, 400)], [...all.subarray(0, 900)]);
+  assert.is(m.readv(b.mctx, b.s, parts), 7);
+  assert.equal([...x.subarray(100, 107)], [...all.subarray(0, 7)]);
+  assert.is(m.readv(b.mctx, b.s, parts), 0);
+  assert.is(m.readv(b.mctx, b.s, parts), -m.EAGAIN);
+});
+
+test('epoll on datagrams: level while they wait, an edge a datagram, ONESHOT once, and room without priming', () => {
+  const { sim, a, b } = datagrams();
+  const ep = m.epollCreate(b.mctx);
+  const events = new m.EpollEvents(4);
+  const look = (): number => (m.epollWait(b.mctx, ep, events, 4, 0) === 1 ? events.events[0]! : 0);
+  const send = (): void => {
+    assert.is(m.write(a.mctx, a.s, bytes(3)), 3);
+    sim.run(5);
+  };
+  const one = new Uint8Array(9);
+  m.epollCtl(b.mctx, ep, EPOLL_CTL_ADD, b.s, { events: EPOLLIN | EPOLLOUT });
+  assert.is(look(), EPOLLOUT);
+  m.epollCtl(b.mctx, ep, m.EPOLL_CTL_MOD, b.s, { events: EPOLLIN });
+  send();
+  send();
+  assert.is(look(), EPOLLIN);
+  assert.is(m.read(b.mctx, b.s, one), 3);
+  assert.is(look(), EPOLLIN, 'the second still waits');
+  assert.is(m.read(b.mctx, b.s, one), 3);
+  assert.is(look(), 0);
+  m.epollCtl(b.mctx, ep, m.EPOLL_CTL_MOD, b.s, { events: EPOLLIN | EPOLLET });
+  send();
+  assert.is(look(), EPOLLIN);
+  assert.is(look(), 0);
+  send();
+  assert.is(look(), EPOLLIN);
+  m.epollCtl(b.mctx, ep, m.EPOLL_CTL_MOD, b.s, { events: EPOLLIN | m.EPOLLONESHOT });
+  assert.is(look(), EPOLLIN);
+  send();
+  assert.is(look(), 0);
+  m.epollCtl(b.mctx, ep, m.EPOLL_CTL_MOD, b.s, { events: EPOLLIN | m.EPOLLONESHOT });
+  assert.is(look(), EPOLLIN);
+});
+
 test('vectors that are none: EINVAL, and nothing moves', () => {
   const { a, c, b, s } = pair();
   const good = piece(bytes(4));

@@ -12,7 +12,7 @@ import { injectContext } from '../../../src/api/context.ts';
 import * as mtcp from '../../../src/api/mtcp.ts';
 import { contextOf } from '../../sim/contexts.ts';
 import { Simulation } from '../../sim/simulation.ts';
-import { outcomeOf } from './program.ts';
+import { outcomeOf, runProgram } from './program.ts';
 
 const SEED = Number(process.env.SEED ?? Date.now() & 0xffff);
 console.log(`SEED=${SEED}`);
@@ -47,8 +47,11 @@ Object.assign(globalThis, {
 });
 
 async function hosts(): Promise<{ sim: Simulation; asking: ReturnType<typeof contextOf> }> {
-  const sim = new Simulation({ seed: SEED });
+  const sim = new Simulation({ seed: SEED, hosts: 3 });
   await runText(server!, contextOf(sim, sim.host(0)));
+  await runProgram('udp-echo', contextOf(sim, sim.host(2)), ['--quiet']);
+  // A worker has had breaths, and with them frames to send, when its program is imported
+  sim.run(10);
   return { sim, asking: contextOf(sim, sim.host(1)) };
 }
 
