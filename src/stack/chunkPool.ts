@@ -128,6 +128,19 @@ export class ChunkPool {
     }
   }
 
+  // hot: per packet
+  /** Less than a quarter of the pool is left: receivers are told less than their buffers. */
+  scarce(): boolean {
+    return this.free - this.reserved < this.chunks >> 2;
+  }
+
+  // hot: per packet
+  /** Bytes that receiving may still take. */
+  spareBytes(): number {
+    const n = this.free - this.reserved - this.forSending();
+    return n > 0 ? n * this.chunkBytes : 0;
+  }
+
   /** Whether a starved writer may try again. */
   plenty(): boolean {
     return this.free - this.reserved > this.kept + (this.kept >> 1) || this.sending < (this.kept + 1) >> 1;

@@ -46,6 +46,8 @@ export interface StackConfig {
   synRetries: number;
   retries: number;
   finWait2Ms: number;
+  /** A connection on which nothing came and nothing was sent for so long ends with ETIMEDOUT; 0 never. */
+  idleTimeoutMs: number;
   nagle: boolean;
   /** Most links a train may have, 1 to send single segments only. */
   trainLinksMax: number;

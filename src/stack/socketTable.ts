@@ -2,12 +2,13 @@
  * All sockets of a worker as one: every call goes to the kind that the id belongs to (socketIds.ts), TCP first because it is
  * asked most. An id of no kind answers -EBADF to everything.
  */
-import { EBADF } from './sockets.ts';
+import { EBADF, ENOPROTOOPT } from './sockets.ts';
 import type { DatagramSource, ReadyList, SocketKind, Sockets } from './sockets.ts';
 import type { Pipes } from './pipe.ts';
 import type { SocketIds } from './socketIds.ts';
 import { CLOSED } from './tcp/states.ts';
 import type { TcpSockets } from './tcp/calls.ts';
+import type { TcpInfo } from './tcp/tcpInfo.ts';
 import type { UdpSockets } from './udp/calls.ts';
 
 /** Where an id that is none ends up. */
@@ -130,6 +131,11 @@ export class SocketTable implements Sockets {
 
   inUse(): number {
     return this.tcp.inUse() + this.udp.inUse();
+  }
+
+  info(s: number, into: TcpInfo): number {
+    if (s < this.tcpEnd) return this.tcp.info(s, into);
+    return this.isOpen(s) ? -ENOPROTOOPT : -EBADF;
   }
 
   isOpen(s: number): boolean {

@@ -4,6 +4,8 @@
  * throw. Every call may be made on every kind; what makes no sense there answers its errno, as Linux's would.
  */
 
+import type { TcpInfo } from './tcp/tcpInfo.ts';
+
 // Event bits, mTCP's and Linux's values
 export const EPOLLIN = 0x001;
 export const EPOLLPRI = 0x002;
@@ -84,9 +86,17 @@ export const SO_ERROR = 4;
 export const SO_BROADCAST = 6;
 export const SO_SNDBUF = 7;
 export const SO_RCVBUF = 8;
+export const SO_KEEPALIVE = 9;
+export const SO_LINGER = 13;
 export const SO_REUSEPORT = 15;
+export const SO_ACCEPTCONN = 30;
 export const SOL_TCP = 6;
 export const TCP_NODELAY = 1;
+export const TCP_MAXSEG = 2;
+export const TCP_KEEPIDLE = 4;
+export const TCP_KEEPINTVL = 5;
+export const TCP_KEEPCNT = 6;
+export const TCP_USER_TIMEOUT = 18;
 /** What SO_TYPE says. */
 export const SOCK_STREAM = 1;
 export const SOCK_DGRAM = 2;
@@ -117,7 +127,10 @@ export interface SocketCalls {
   read(s: number, buffer: Uint8Array, offset: number, length: number, peek: boolean): number;
   /** Accepts up to `length` bytes into the send buffer; short writes happen. -EAGAIN, -EPIPE, -ENOTCONN, pending error. */
   write(s: number, buffer: Uint8Array, offset: number, length: number): number;
-  /** Graceful: queued data, then FIN. Unread data or linger 0: RST. The id is invalid afterwards. */
+  /**
+   * Graceful: queued data, then FIN. Unread data or linger 0: RST. With a linger of n seconds it returns at once too, and
+   * the stack resets what is not acknowledged by then. The id is invalid afterwards.
+   */
   close(s: number): number;
   /** RST now. The id is invalid afterwards. */
   abort(s: number): number;
@@ -173,6 +186,8 @@ export interface Sockets extends SocketCalls {
   prepareSources(ip: number, port: number): number;
   /** New unbound UDP socket, or -EMFILE. */
   openDatagram(): number;
+  /** Fills `into` with the state of a TCP socket (TCP_INFO). 0, -EBADF, -ENOPROTOOPT (no TCP socket). */
+  info(s: number, into: TcpInfo): number;
   /** Connections not yet CLOSED, TIME_WAIT included, listeners, and UDP sockets. */
   inUse(): number;
   readonly ready: ReadyList;

@@ -73,6 +73,7 @@ export const SIM_STACK: StackConfig = {
   synRetries: 8,
   retries: 15,
   finWait2Ms: 60000,
+  idleTimeoutMs: 0,
   pipes: 4,
   pipeBytes: 10240,
   nagle: true,

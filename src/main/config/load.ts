@@ -147,6 +147,7 @@ export function stackConfigOf(c: Config): StackConfig {
     synRetries: c.tcpSynRetries,
     retries: c.tcpRetries,
     finWait2Ms: c.tcpFinWait2Ms,
+    idleTimeoutMs: c.tcpIdleTimeoutMs,
     nagle: c.tcpNagle,
     trainLinksMax: c.offloadTso === 'off' ? 1 : TRAIN_LINKS_MAX,
     coalesce: c.offloadGro !== 'off',

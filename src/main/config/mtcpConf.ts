@@ -19,7 +19,6 @@ const IGNORED: Readonly<Record<string, string>> = {
   max_num_buffers: 'buffers are chunk chains, see chunks',
   udp_list_entries: 'datagrams to be sent wait in the ring, see rings.tx',
   stat_print: 'see flowring top',
-  tcp_timeout: 'idle connections are not timed out; a dead peer is found by retransmission, see tcp.retries',
 };
 
 /** Keys that mean the same under another name; the second entry scales the value. */
@@ -32,6 +31,7 @@ const RENAMED: Readonly<Record<string, readonly [string, number]>> = {
   udp_send_buffer: ['udp.sndbuf', 1],
   udp_receive_buffer: ['udp.rcvbuf', 1],
   udp_recv_buffer: ['udp.rcvbuf', 1],
+  tcp_timeout: ['tcp.idle-timeout-ms', 1000],
 };
 
 /** Reads a `.conf`. Own keys of this program (`tcp.nagle = false`) may stand in it too. */
@@ -49,7 +49,8 @@ export function readMtcpConf(text: string, file: string): ConfRead {
     const own = specOf(key);
     if (renamed !== undefined) {
       const n = Number(raw);
-      const scaled = renamed[1] === 1 || Number.isNaN(n) ? raw : n * renamed[1];
+      const off = key === 'tcp_timeout' && n === -1;
+      const scaled = off ? 0 : renamed[1] === 1 || Number.isNaN(n) ? raw : n * renamed[1];
       values.push({ spec: specOf(renamed[0])!, raw: scaled, place: `${place} (${key})` });
     } else if (key === 'port') {
       if (/^tap\w*$/.test(raw)) values.push({ spec: specOf('nic')!, raw: `tap:${raw}`, place: `${place} (port)` });

@@ -66,10 +66,11 @@ export function createAcceptQueues(m: Machine, reset: Reset): AcceptQueues {
     if (acceptCount[l] + halfOpen[l] >= backlog[l] && !evict(l)) return DROP_BACKLOG;
     const c = m.alloc();
     if (c < 0) return DROP_NO_MEMORY;
+    t.inherit(l, c);
     counted[C_TCP_PASSIVE_OPENS]++;
     const iss = m.isn.next(remoteIp, localIp, ports, clock[0]);
     const stamps = config.timestamps && o.hasTimestamp;
-    m.open(c, localIp, remoteIp, ports, hash, iss, effectiveMss(o.mss, m.ownMss(), stamps));
+    m.open(c, localIp, remoteIp, ports, hash, iss, effectiveMss(o.mss, m.ownMss(c), stamps));
     if (floored) m.startAbove(c, issFloor);
     flags[c] |= T_HALF_OPEN | T_SYN | (flags[l] & T_NODELAY);
     if (stamps) flags[c] |= T_TS;

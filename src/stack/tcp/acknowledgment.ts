@@ -9,7 +9,20 @@ import type { SackRecovery } from './recovery/sack.ts';
 import type { Segment } from './segment.ts';
 import type { SendBuffer } from './sendBuffer.ts';
 import { CLOSING, FIN_WAIT_1, FIN_WAIT_2, LAST_ACK } from './states.ts';
-import { T_BACKED_OFF, T_FIN, T_FULL, T_OPEN, T_PARTIAL, T_PERSIST, T_QUEUED, T_RECOVERY, T_SACK, T_TIMING, T_TS } from './tcb.ts';
+import {
+  T_BACKED_OFF,
+  T_FIN,
+  T_FULL,
+  T_LINGERING,
+  T_OPEN,
+  T_PARTIAL,
+  T_PERSIST,
+  T_QUEUED,
+  T_RECOVERY,
+  T_SACK,
+  T_TIMING,
+  T_TS,
+} from './tcb.ts';
 
 /** One acknowledgment in this many (of all connections) confirms its neighbour; the confirmation itself is rate limited. */
 const CONFIRM_EVERY = 16;
@@ -30,16 +43,16 @@ export function createAcknowledgment(
   sack: SackRecovery,
   rto: RtoEstimator,
 ): Acknowledgment {
-  const { state, flags, sndUna, sndNxt, sndMax, sndWnd, sndWl1, sndWl2, maxWnd, sndScale, sbLen } = m.tcb;
+  const { state, flags, sndUna, sndNxt, sndMax, sndWnd, sndWl1, sndWl2, maxWnd, sndScale, sbLen, sndBuf, heardAtMs, iss, ackWraps } = m.tcb;
   const { rtoAt, rtoMs, rttSeq, rttAtUs, sentAtMs, retries, probes, lifeAt, remoteIp } = m.tcb;
   const { counted, clock, config, wheel } = m;
   const { host } = m.env;
-  const halfBuffer = config.sndbuf >> 1;
   let acks = 0;
 
   // hot: per packet
   /** SEG.ACK is between SND.UNA and SND.NXT: new data acknowledged, a duplicate, the window. */
   function take(c: number): void {
+    heardAtMs[c] = clock[1];
     const una = sndUna[c];
     const acked = (seg.ack - una) | 0;
     const wnd = seg.wnd << sndScale[c];
@@ -97,6 +110,7 @@ export function createAcknowledgment(
     const data = acked < sbLen[c] ? acked : sbLen[c];
     const start = sndUna[c];
     sndUna[c] = seg.ack;
+    if ((start - iss[c]) >>> 31 !== 0 && (seg.ack - iss[c]) >>> 31 === 0) ackWraps[c]++;
     if (data > 0) send.acknowledge(c, data);
     if (((sndNxt[c] - seg.ack) | 0) < 0) sndNxt[c] = seg.ack;
     if ((flags[c] & T_SACK) !== 0) sack.onAck(c, acked, flight);
@@ -113,7 +127,7 @@ export function createAcknowledgment(
       }
     }
     if (++acks % CONFIRM_EVERY === 0) m.neighbor.confirm(host.nextHop(remoteIp[c]));
-    if ((flags[c] & T_FULL) !== 0 && sbLen[c] <= halfBuffer) {
+    if ((flags[c] & T_FULL) !== 0 && sbLen[c] <= sndBuf[c] >> 1) {
       flags[c] &= ~T_FULL;
       m.notify(c, EPOLLOUT);
     }
@@ -142,6 +156,7 @@ export function createAcknowledgment(
     if (s === FIN_WAIT_1) {
       m.enter(c, FIN_WAIT_2);
       if ((flags[c] & (T_OPEN | T_QUEUED)) === 0) {
+        flags[c] &= ~T_LINGERING;
         lifeAt[c] = m.deadline(config.finWait2Ms);
         wheel.arm(c, lifeAt[c]);
       }

@@ -14,7 +14,6 @@ import {
   EINVAL,
   EISCONN,
   ENETUNREACH,
-  ENOPROTOOPT,
   ENOTCONN,
   EOPNOTSUPP,
   EPIPE,
@@ -27,12 +26,6 @@ import {
   SHUT_RD,
   SHUT_RDWR,
   SHUT_WR,
-  SO_ERROR,
-  SO_TYPE,
-  SOCK_STREAM,
-  SOL_SOCKET,
-  SOL_TCP,
-  TCP_NODELAY,
 } from '../sockets.ts';
 import type { DatagramSource, SocketKind } from '../sockets.ts';
 import type { AcceptQueues } from './accept.ts';
@@ -42,6 +35,7 @@ import type { Output } from './output.ts';
 import type { ReceiveBuffer } from './receiveBuffer.ts';
 import type { Reset } from './reset.ts';
 import type { SendBuffer } from './sendBuffer.ts';
+import type { SocketOptions } from './socketOptions.ts';
 import { SourcePorts } from './sourcePorts.ts';
 import {
   CAN_SEND,
@@ -56,7 +50,24 @@ import {
   SYN_SENT,
   TIME_WAIT,
 } from './states.ts';
-import { T_BOUND, T_CLAIMED, T_DEAD, T_EOF, T_FIN, T_FULL, T_NODELAY, T_OPEN, T_QUEUED, T_RDSHUT, T_USED } from './tcb.ts';
+import {
+  O_REUSEADDR,
+  T_BOUND,
+  T_CLAIMED,
+  T_DEAD,
+  T_EOF,
+  T_FIN,
+  T_FULL,
+  T_LINGERING,
+  T_NODELAY,
+  T_OPEN,
+  T_QUEUED,
+  T_RDSHUT,
+  T_USED,
+} from './tcb.ts';
+
+import { fillTcpInfo } from './tcpInfo.ts';
+import type { TcpInfo } from './tcpInfo.ts';
 
 const BACKLOG_MAX = 65535;
 
@@ -67,6 +78,7 @@ export interface CallParts {
   receive: ReceiveBuffer;
   send: SendBuffer;
   output: Output;
+  options: SocketOptions;
 }
 
 export class TcpSockets implements SocketKind {
@@ -108,13 +120,27 @@ export class TcpSockets implements SocketKind {
     if (this.stateOf[s] !== CLOSED || (this.flags[s] & (T_BOUND | T_USED)) !== 0 || port < 0 || port > 65535) return -EINVAL;
     if (ip !== 0 && ip !== this.m.env.host.address()) return -EADDRNOTAVAIL;
     if (port !== 0) {
-      if (this.m.boundTo[port] > 0) return -EADDRINUSE;
+      if (this.m.boundTo[port] > 0 && !this.shareable(s, port)) return -EADDRINUSE;
       this.m.boundTo[port]++;
       this.flags[s] |= T_BOUND;
     }
     this.m.tcb.localIp[s] = ip | 0;
     this.m.tcb.ports[s] = port;
     return 0;
+  }
+
+  /**
+   * SO_REUSEADDR as Linux has it: a port that nobody listens on may be bound once more when all who have it asked for that, or
+   * only wait in TIME_WAIT. What came through a listener never stands in the way.
+   */
+  private shareable(s: number, port: number): boolean {
+    const t = this.m.tcb;
+    if ((t.options[s] & O_REUSEADDR) === 0 || this.m.listenerOf[port] !== 0) return false;
+    for (let c = 0; c < t.connections; c++) {
+      if ((this.flags[c] & T_BOUND) === 0 || (t.ports[c] & 0xffff) !== port) continue;
+      if (this.stateOf[c] !== TIME_WAIT && (t.options[c] & O_REUSEADDR) === 0) return false;
+    }
+    return true;
   }
 
   listen(s: number, backlog: number): number {
@@ -203,7 +229,7 @@ export class TcpSockets implements SocketKind {
     const given = buffer.length - offset;
     if (length > given) length = given;
     if (length <= 0) return 0;
-    const room = this.m.config.sndbuf - this.sbLen[s];
+    const room = this.m.tcb.sndBuf[s] - this.sbLen[s];
     const want = length < room ? length : room;
     const n = want > 0 ? this.parts.send.write(s, buffer, offset, want) : 0;
     if (n < length) {
@@ -236,8 +262,8 @@ export class TcpSockets implements SocketKind {
     this.letGo(s);
     if (state === CLOSED || state === SYN_SENT) {
       this.m.free(s);
-    } else if (unread && state !== TIME_WAIT) {
-      // RFC 1122 section 4.2.2.13: the peer must learn that data was lost.
+    } else if ((unread || this.m.tcb.lingerS[s] === 0) && state !== TIME_WAIT) {
+      // RFC 1122 section 4.2.2.13: the peer must learn that data was lost. A linger of nothing asks for the same.
       this.parts.reset.cut(s);
       this.m.free(s);
     } else if (state === TIME_WAIT) {
@@ -246,8 +272,17 @@ export class TcpSockets implements SocketKind {
     } else {
       this.sayFin(s);
       if (this.stateOf[s] === FIN_WAIT_2) this.orphan(s);
+      else if (this.m.tcb.lingerS[s] > 0) this.linger(s);
     }
     return 0;
+  }
+
+  /** Nobody waits in close(): the stack gives the rest so long, then RST. */
+  private linger(s: number): void {
+    const t = this.m.tcb;
+    this.flags[s] |= T_LINGERING;
+    t.lifeAt[s] = this.m.deadline(t.lingerS[s] * 1000);
+    this.m.wheel.arm(s, t.lifeAt[s]);
   }
 
   /** The id is the application's no more. */
@@ -318,7 +353,7 @@ export class TcpSockets implements SocketKind {
 
   writable(s: number): number {
     if (!this.isOpen(s) || ((1 << this.stateOf[s]) & CAN_SEND) === 0 || (this.flags[s] & T_FIN) !== 0) return 0;
-    const room = this.m.config.sndbuf - this.sbLen[s];
+    const room = this.m.tcb.sndBuf[s] - this.sbLen[s];
     return room > 0 ? room : 0;
   }
 
@@ -355,23 +390,17 @@ export class TcpSockets implements SocketKind {
   }
 
   setOption(s: number, level: number, option: number, value: number): number {
-    if (!this.isOpen(s)) return -EBADF;
-    if (level !== SOL_TCP || option !== TCP_NODELAY) return -ENOPROTOOPT;
-    if (value !== 0) {
-      this.flags[s] |= T_NODELAY;
-      if (this.sbLen[s] > 0) this.m.wantOutput(s);
-    } else {
-      this.flags[s] &= ~T_NODELAY;
-    }
-    return 0;
+    return this.isOpen(s) ? this.parts.options.set(s, level, option, value) : -EBADF;
   }
 
   getOption(s: number, level: number, option: number): number {
+    return this.isOpen(s) ? this.parts.options.get(s, level, option) : -EBADF;
+  }
+
+  info(s: number, into: TcpInfo): number {
     if (!this.isOpen(s)) return -EBADF;
-    if (level === SOL_SOCKET && option === SO_ERROR) return this.takeError(s);
-    if (level === SOL_SOCKET && option === SO_TYPE) return SOCK_STREAM;
-    if (level !== SOL_TCP || option !== TCP_NODELAY) return -ENOPROTOOPT;
-    return (this.flags[s] & T_NODELAY) !== 0 ? 1 : 0;
+    fillTcpInfo(this.m, s, into);
+    return 0;
   }
 
   /** A stream takes no address: Linux ignores it, and so do we. */

@@ -9,6 +9,7 @@ import { ECONNREFUSED, EPOLLOUT } from '../sockets.ts';
 import { effectiveMss } from './accept.ts';
 import type { AcceptQueues } from './accept.ts';
 import type { Congestion } from './congestion/newreno.ts';
+import type { Keepalive } from './keepalive.ts';
 import type { Machine } from './machine.ts';
 import type { TcpOptions } from '../../wire/tcpOptions.ts';
 import type { Reset } from './reset.ts';
@@ -25,14 +26,23 @@ export interface Handshake {
   establish(c: number, seq: number, ack: number, wnd: number): void;
 }
 
-export function createHandshake(m: Machine, reset: Reset, queues: AcceptQueues, congestion: Congestion, rto: RtoEstimator): Handshake {
+export interface HandshakeParts {
+  reset: Reset;
+  queues: AcceptQueues;
+  congestion: Congestion;
+  rto: RtoEstimator;
+  keepalive: Keepalive;
+}
+
+export function createHandshake(m: Machine, parts: HandshakeParts): Handshake {
+  const { reset, queues, congestion, rto, keepalive } = parts;
   const t = m.tcb;
   const { flags, iss, sndUna, sndNxt, sndMax, rcvNxt, rcvAdv } = t;
   const { config, counted, clock } = m;
 
   function connect(c: number, localIp: number, remoteIp: number, ports: number, hash: number): void {
     counted[C_TCP_ACTIVE_OPENS]++;
-    m.open(c, localIp, remoteIp, ports, hash, m.isn.next(remoteIp, localIp, ports, clock[0]), m.ownMss());
+    m.open(c, localIp, remoteIp, ports, hash, m.isn.next(remoteIp, localIp, ports, clock[0]), m.ownMss(c));
     flags[c] |= T_SYN;
     if (config.sack) flags[c] |= T_SACK;
     if (config.timestamps) flags[c] |= T_TS;
@@ -53,11 +63,11 @@ export function createHandshake(m: Machine, reset: Reset, queues: AcceptQueues, 
     }
     t.tsRecent[c] = o.tsVal;
     t.tsRecentAtMs[c] = clock[1];
-    t.mss[c] = effectiveMss(o.mss, m.ownMss(), (flags[c] & T_TS) !== 0);
+    t.mss[c] = effectiveMss(o.mss, m.ownMss(c), (flags[c] & T_TS) !== 0);
     t.irs[c] = seq;
     rcvNxt[c] = (seq + 1) | 0;
     // The window of our own SYN was told against this number.
-    rcvAdv[c] = (rcvNxt[c] + Math.min(config.rcvbuf, 65535)) | 0;
+    rcvAdv[c] = (rcvNxt[c] + Math.min(t.rcvBuf[c], 65535)) | 0;
     t.lastAckSent[c] = rcvNxt[c];
     t.sndWnd[c] = wnd;
     t.maxWnd[c] = wnd;
@@ -116,6 +126,7 @@ export function createHandshake(m: Machine, reset: Reset, queues: AcceptQueues, 
     if (lost) t.rtoMs[c] = Math.min(config.rtoMaxMs, 3000);
     flags[c] &= ~(T_SYN | T_TIMING | T_SYN_LOST);
     m.enter(c, ESTABLISHED);
+    keepalive.watch(c);
     // Closed before it was open (section 3.10.4, SYN_RECEIVED).
     if ((flags[c] & T_FIN) !== 0) m.enter(c, FIN_WAIT_1);
     m.notify(c, EPOLLOUT);

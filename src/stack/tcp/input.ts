@@ -98,6 +98,8 @@ export function createTcpInput(m: Machine, parts: InputParts): TcpInput {
     sackOlder,
     rcvFin,
     irs,
+    segsIn,
+    rcvWraps,
   } = t;
   const { sndUna, sndMax, maxWnd, sndScale, mss, remoteIp } = t;
   const { flows, counted, chunks, clock, moves } = m;
@@ -170,6 +172,7 @@ export function createTcpInput(m: Machine, parts: InputParts): TcpInput {
   // hot: per packet
   function connected(c: number, tcp: number, header: number, ports: number, hash: number): number {
     const stamped = (flags[c] & T_TS) !== 0;
+    segsIn[c] += seg.frames;
     // ---- header prediction -------------------------------------------------------------------------------------------
     if (
       prediction &&
@@ -403,6 +406,7 @@ export function createTcpInput(m: Machine, parts: InputParts): TcpInput {
     }
     kept = true;
     receive.append(c, seg.frame, seg.at, seg.first, seg.skip, seg.len);
+    const before = (rcvNxt[c] - irs[c]) >>> 31;
     rcvNxt[c] = (rcvNxt[c] + seg.len) | 0;
     let fresh = seg.len;
     if (oooHead[c] >= 0) {
@@ -412,6 +416,7 @@ export function createTcpInput(m: Machine, parts: InputParts): TcpInput {
       // RFC 5681 section 4.2: a filled hole is acknowledged at once.
       ackDue[c] = 2;
     }
+    if (before !== 0 && (rcvNxt[c] - irs[c]) >>> 31 === 0) rcvWraps[c]++;
     counted[C_TCP_BYTES_IN] += fresh;
     if (ackDue[c] < 2) ackDue[c] = ((rcvNxt[c] - lastAckSent[c]) | 0) >= rcvMss[c] << 1 ? 2 : 1;
     m.wantOutput(c);

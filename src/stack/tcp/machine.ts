@@ -35,6 +35,7 @@ import {
   T_FRAMES,
   T_HALF_OPEN,
   T_HASHED,
+  T_LINGERING,
   T_OPEN,
   T_QUEUED,
   T_USED,
@@ -175,42 +176,11 @@ export class Machine {
     if (this.freeTop === 0) this.recycle();
     if (this.freeTop === 0) return -EMFILE;
     const c = this.tcb.freeIds[--this.freeTop];
-    const t = this.tcb;
     this.inUse++;
-    t.state[c] = CLOSED;
-    t.flags[c] = 0;
-    t.onList[c] = 0;
-    t.remoteIp[c] = 0;
-    t.localIp[c] = 0;
-    t.ports[c] = 0;
-    t.error[c] = 0;
-    t.softError[c] = 0;
+    this.tcb.fresh(c);
+    this.tcb.rcvBuf[c] = this.config.rcvbuf;
+    this.tcb.sndBuf[c] = this.config.sndbuf;
     this.ready.begin(c);
-    t.sbLen[c] = 0;
-    t.sbHead[c] = -1;
-    t.sbTail[c] = -1;
-    t.nxChunk[c] = -1;
-    t.sackHead[c] = -1;
-    t.sackCount[c] = 0;
-    t.sackBytes[c] = 0;
-    t.rbLen[c] = 0;
-    t.rbHead[c] = -1;
-    t.rbTail[c] = -1;
-    t.pfHead[c] = -1;
-    t.pfTail[c] = -1;
-    t.pfLen[c] = 0;
-    t.oooHead[c] = -1;
-    t.oooTail[c] = -1;
-    t.oooCount[c] = 0;
-    t.rtoAt[c] = 0;
-    t.ackAt[c] = 0;
-    t.lifeAt[c] = 0;
-    t.parent[c] = -1;
-    t.acceptHead[c] = -1;
-    t.acceptTail[c] = -1;
-    t.acceptCount[c] = 0;
-    t.halfOpen[c] = 0;
-    t.backlog[c] = 0;
     return c;
   }
 
@@ -322,35 +292,7 @@ export class Machine {
     t.flowHash[c] = this.env.flowHash(remoteIp, localIp, ports >>> 16, ports & 0xffff);
     t.tsOffset[c] = this.isn.timestampOffset(remoteIp, localIp, ports);
     t.macEpoch[c] = (this.env.host.epoch() - 1) | 0;
-    t.iss[c] = iss;
-    t.sndUna[c] = iss;
-    t.sndNxt[c] = iss;
-    t.sndMax[c] = iss;
-    t.recover[c] = iss;
-    t.sndWnd[c] = 0;
-    t.maxWnd[c] = 0;
-    t.sndScale[c] = 0;
-    t.rcvScale[c] = 0;
-    t.mss[c] = mss;
-    t.cwnd[c] = mss;
-    t.ssthresh[c] = 0x3fffffff;
-    t.dupAcks[c] = 0;
-    t.ackedBytes[c] = 0;
-    t.retries[c] = 0;
-    t.probes[c] = 0;
-    t.srtt[c] = 0;
-    t.rttvar[c] = 0;
-    t.rtoMs[c] = this.config.rtoInitialMs;
-    t.rcvNxt[c] = 0;
-    t.rcvAdv[c] = 0;
-    t.irs[c] = 0;
-    t.tsRecent[c] = 0;
-    t.tsRecentAtMs[c] = this.clock[1];
-    t.lastAckSent[c] = 0;
-    t.ackDue[c] = 0;
-    t.rcvMss[c] = 536;
-    t.challengeAtMs[c] = 0;
-    t.sentAtMs[c] = this.clock[1];
+    t.begin(c, iss, mss, this.config.rtoInitialMs, this.clock[1]);
     t.flags[c] |= T_HASHED | T_USED;
     this.flows.add(c);
   }
@@ -367,12 +309,13 @@ export class Machine {
     t.recover[c] = iss;
   }
 
-  /** The MSS we announce: what link and frame can carry without options (RFC 9293 section 3.7.1, RFC 6691). */
-  ownMss(): number {
+  /** The MSS we announce: what link and frame can carry without options (RFC 9293 section 3.7.1, RFC 6691), or TCP_MAXSEG. */
+  ownMss(c: number): number {
     const frames = this.env.port.frames;
     const inFrame = frames.frameBytes - frames.headroom - 66;
     const link = this.env.host.mtu() - 40;
-    return Math.max(48, Math.min(this.config.mss, link, inFrame));
+    const user = this.tcb.userMss[c];
+    return Math.max(48, Math.min(this.config.mss, link, inFrame, user > 0 ? user : 65535));
   }
 
   /** TSval of a segment sent now (RFC 7323 section 4.1): milliseconds plus the identity's offset. */
@@ -389,6 +332,7 @@ export class Machine {
     t.rtoAt[c] = 0;
     t.ackAt[c] = 0;
     t.lifeAt[c] = 0;
+    t.keepAt[c] = 0;
     t.ackDue[c] = 0;
     if ((t.flags[c] & T_HASHED) !== 0) this.flows.remove(c);
     const port = t.ports[c] & 0xffff;
@@ -474,6 +418,7 @@ export class Machine {
     t.rtoAt[c] = 0;
     t.ackAt[c] = 0;
     t.lifeAt[c] = 0;
+    t.keepAt[c] = 0;
     t.ackDue[c] = 0;
     if ((t.flags[c] & T_HASHED) !== 0) this.flows.remove(c);
     t.flags[c] &= ~T_HASHED;
@@ -494,6 +439,8 @@ export class Machine {
     else if ((t.flags[c] & T_WAITING) !== 0) this.stopWaiting(c);
     if ((t.flags[c] & (T_OPEN | T_QUEUED)) === 0) this.letWait(c);
     t.rtoAt[c] = 0;
+    t.keepAt[c] = 0;
+    t.flags[c] &= ~T_LINGERING;
     t.lifeAt[c] = this.deadline(this.config.timeWaitMs);
     this.wheel.arm(c, t.lifeAt[c]);
     this.purgeSend(c);

@@ -65,12 +65,27 @@ export const T_RESCUED = 1 << 28;
 /** The retransmission timeout is backed off: the next echoed timestamp is a sample that ends it (RFC 6298 section 5.7). */
 export const T_BACKED_OFF = 1 << 29;
 
+/** A keep-alive probe is to be sent. */
+export const T_KEEP = 1 << 30;
+/** Closed with SO_LINGER: lifeAt ends it with RST. */
+export const T_LINGERING = 1 << 31;
+
+// options
+export const O_KEEPALIVE = 1 << 0;
+export const O_REUSEADDR = 1 << 1;
+export const O_REUSEPORT = 1 << 2;
+
 // onList
 export const ON_OUTPUT = 2;
 export const ON_PARKED = 4;
 export const ON_STARVED = 8;
 
-export const TCB_COLUMNS = 98;
+/** Keep-alive as Linux has it: the first probe after two hours (RFC 9293 section 3.8.4 allows no less), nine in all, 75 s apart. */
+const KEEP_IDLE_S = 7200;
+const KEEP_GAP_S = 75;
+const KEEP_COUNT = 9;
+
+export const TCB_COLUMNS = 117;
 
 /** Words from one column to the next. */
 export const columnStride = (connections: number): number => ((connections + 31) & ~31) + 32;
@@ -134,6 +149,15 @@ export class Tcb {
   readonly nxChunk: Int32Array;
   readonly nxOff: Int32Array;
   readonly nxSeq: Int32Array;
+  // told
+  /** When the peer's last acceptable segment came. */
+  readonly heardAtMs: Int32Array;
+  /** TCP_INFO: segments in and out, sent again; how often the octets acknowledged and received have passed 2^32. */
+  readonly segsIn: Int32Array;
+  readonly segsOut: Int32Array;
+  readonly retransmits: Int32Array;
+  readonly ackWraps: Int32Array;
+  readonly rcvWraps: Int32Array;
   // timers
   readonly wheelSlot: Int32Array;
   readonly wheelAt: Int32Array;
@@ -142,6 +166,7 @@ export class Tcb {
   readonly rtoAt: Int32Array;
   readonly ackAt: Int32Array;
   readonly lifeAt: Int32Array;
+  readonly keepAt: Int32Array;
   readonly rtoMs: Int32Array;
   readonly srtt: Int32Array;
   readonly rttvar: Int32Array;
@@ -188,6 +213,21 @@ export class Tcb {
   readonly agePrev: Int32Array;
   readonly parkNext: Int32Array;
   readonly starveNext: Int32Array;
+  /** Socket options, see socketOptions.ts: bytes of the buffers; O_* bits; linger in seconds, -1 off; MSS asked for, 0 none. */
+  readonly rcvBuf: Int32Array;
+  readonly sndBuf: Int32Array;
+  readonly options: Int32Array;
+  readonly lingerS: Int32Array;
+  readonly userMss: Int32Array;
+  /** Keep-alive: seconds before the first probe, between probes; how many; sent without an answer; when the last one. */
+  readonly keepIdleS: Int32Array;
+  readonly keepGapS: Int32Array;
+  readonly keepCount: Int32Array;
+  readonly keepProbes: Int32Array;
+  readonly keepSentMs: Int32Array;
+  /** TCP_USER_TIMEOUT in milliseconds, 0 none; since when nothing was acknowledged, while retries > 0. */
+  readonly userMs: Int32Array;
+  readonly stuckAtMs: Int32Array;
   readonly freeIds: Int32Array;
 
   /** Takes its columns from the arena, empty, and notes in its header where they are. */
@@ -258,6 +298,12 @@ export class Tcb {
     this.nxChunk = column();
     this.nxOff = column();
     this.nxSeq = column();
+    this.heardAtMs = column();
+    this.segsIn = column();
+    this.segsOut = column();
+    this.retransmits = column();
+    this.ackWraps = column();
+    this.rcvWraps = column();
     this.wheelSlot = column();
     this.wheelAt = column();
     this.wheelNext = column();
@@ -265,6 +311,7 @@ export class Tcb {
     this.rtoAt = column();
     this.ackAt = column();
     this.lifeAt = column();
+    this.keepAt = column();
     this.rtoMs = column();
     this.srtt = column();
     this.rttvar = column();
@@ -306,7 +353,117 @@ export class Tcb {
     this.agePrev = column();
     this.parkNext = column();
     this.starveNext = column();
+    this.rcvBuf = column();
+    this.sndBuf = column();
+    this.options = column();
+    this.lingerS = column();
+    this.userMss = column();
+    this.keepIdleS = column();
+    this.keepGapS = column();
+    this.keepCount = column();
+    this.keepProbes = column();
+    this.keepSentMs = column();
+    this.userMs = column();
+    this.stuckAtMs = column();
     this.freeIds = column();
     if (i > TCB_COLUMNS) throw new RangeError(`Tcb has ${i} columns, TCB_COLUMNS says ${TCB_COLUMNS}`);
+  }
+
+  /** A new socket's row: nothing queued, nothing armed, options at their defaults. */
+  fresh(c: number): void {
+    this.state[c] = 0;
+    this.flags[c] = 0;
+    this.onList[c] = 0;
+    this.remoteIp[c] = 0;
+    this.localIp[c] = 0;
+    this.ports[c] = 0;
+    this.error[c] = 0;
+    this.softError[c] = 0;
+    this.sbLen[c] = 0;
+    this.sbHead[c] = -1;
+    this.sbTail[c] = -1;
+    this.nxChunk[c] = -1;
+    this.sackHead[c] = -1;
+    this.sackCount[c] = 0;
+    this.sackBytes[c] = 0;
+    this.rbLen[c] = 0;
+    this.rbHead[c] = -1;
+    this.rbTail[c] = -1;
+    this.pfHead[c] = -1;
+    this.pfTail[c] = -1;
+    this.pfLen[c] = 0;
+    this.oooHead[c] = -1;
+    this.oooTail[c] = -1;
+    this.oooCount[c] = 0;
+    this.rtoAt[c] = 0;
+    this.ackAt[c] = 0;
+    this.lifeAt[c] = 0;
+    this.parent[c] = -1;
+    this.acceptHead[c] = -1;
+    this.acceptTail[c] = -1;
+    this.acceptCount[c] = 0;
+    this.halfOpen[c] = 0;
+    this.backlog[c] = 0;
+    this.keepAt[c] = 0;
+    this.options[c] = 0;
+    this.lingerS[c] = -1;
+    this.userMss[c] = 0;
+    this.userMs[c] = 0;
+    this.keepIdleS[c] = KEEP_IDLE_S;
+    this.keepGapS[c] = KEEP_GAP_S;
+    this.keepCount[c] = KEEP_COUNT;
+  }
+
+  /** A connection has its listener's options. */
+  inherit(l: number, c: number): void {
+    this.rcvBuf[c] = this.rcvBuf[l];
+    this.sndBuf[c] = this.sndBuf[l];
+    this.options[c] = this.options[l];
+    this.lingerS[c] = this.lingerS[l];
+    this.userMss[c] = this.userMss[l];
+    this.userMs[c] = this.userMs[l];
+    this.keepIdleS[c] = this.keepIdleS[l];
+    this.keepGapS[c] = this.keepGapS[l];
+    this.keepCount[c] = this.keepCount[l];
+  }
+
+  /** A connection that opens: sequence numbers, windows and estimates. */
+  begin(c: number, iss: number, mss: number, rtoMs: number, nowMs: number): void {
+    this.iss[c] = iss;
+    this.sndUna[c] = iss;
+    this.sndNxt[c] = iss;
+    this.sndMax[c] = iss;
+    this.recover[c] = iss;
+    this.sndWnd[c] = 0;
+    this.maxWnd[c] = 0;
+    this.sndScale[c] = 0;
+    this.rcvScale[c] = 0;
+    this.mss[c] = mss;
+    this.cwnd[c] = mss;
+    this.ssthresh[c] = 0x3fffffff;
+    this.dupAcks[c] = 0;
+    this.ackedBytes[c] = 0;
+    this.retries[c] = 0;
+    this.probes[c] = 0;
+    this.srtt[c] = 0;
+    this.rttvar[c] = 0;
+    this.rtoMs[c] = rtoMs;
+    this.rcvNxt[c] = 0;
+    this.rcvAdv[c] = 0;
+    this.irs[c] = 0;
+    this.tsRecent[c] = 0;
+    this.tsRecentAtMs[c] = nowMs;
+    this.lastAckSent[c] = 0;
+    this.ackDue[c] = 0;
+    this.rcvMss[c] = 536;
+    this.challengeAtMs[c] = 0;
+    this.sentAtMs[c] = nowMs;
+    this.heardAtMs[c] = nowMs;
+    this.segsIn[c] = 0;
+    this.segsOut[c] = 0;
+    this.retransmits[c] = 0;
+    this.ackWraps[c] = 0;
+    this.rcvWraps[c] = 0;
+    this.keepProbes[c] = 0;
   }
 }

@@ -1,5 +1,5 @@
 /**
- * What happens when time passes. Three deadlines a connection, one wheel entry for the earliest:
+ * What happens when time passes. Four deadlines a connection, one wheel entry for the earliest:
  *
  * | deadline | armed by                                        | disarmed by                         | on expiry                          |
  * |----------|-------------------------------------------------|-------------------------------------|------------------------------------|
@@ -8,23 +8,36 @@
  * | ackAt    | output: an ACK is due but may wait              | output: any segment carries the ACK | send it                            |
  * | lifeAt   | input: TIME_WAIT; orphan in FIN_WAIT_2          | –                                   | the connection is gone             |
  *
+ * | keepAt   | handshake: the connection opened; options        | –                                   | a keep-alive probe; silence ends it |
+ *
  * Disarming only clears the deadline: the wheel entry fires, finds nothing due, and arms for what is left.
  */
 import { C_TCP_RTO_FIRED } from '../../rings/counters.ts';
 import type { Congestion } from './congestion/newreno.ts';
+import type { Keepalive } from './keepalive.ts';
 import type { Machine } from './machine.ts';
 import type { Reset } from './reset.ts';
 import type { RtoEstimator } from './recovery/rto.ts';
 import { CLOSED, SYN_RCVD, SYN_SENT } from './states.ts';
-import { T_BACKED_OFF, T_FIN, T_OPEN, T_PERSIST, T_PROBE, T_QUEUED, T_SYN, T_SYN_LOST, T_TIMING } from './tcb.ts';
+import { T_BACKED_OFF, T_FIN, T_LINGERING, T_OPEN, T_PERSIST, T_PROBE, T_QUEUED, T_SYN, T_SYN_LOST, T_TIMING } from './tcb.ts';
 
 export interface Timers {
   /** Fires what is due. Returns how much. */
   run(): number;
 }
 
-export function createTimers(m: Machine, congestion: Congestion, rto: RtoEstimator, reset: Reset): Timers {
-  const { state, flags, rtoAt, ackAt, lifeAt, ackDue, retries, probes, sndUna, sndNxt, sndMax, sndWnd, sbLen, nxChunk, iss } = m.tcb;
+export interface TimerParts {
+  congestion: Congestion;
+  rto: RtoEstimator;
+  reset: Reset;
+  keepalive: Keepalive;
+}
+
+export function createTimers(m: Machine, parts: TimerParts): Timers {
+  const { congestion, rto, reset, keepalive } = parts;
+  const { state, flags, rtoAt, ackAt, lifeAt, keepAt, ackDue, retries, probes, sndUna, sndNxt, sndMax, sndWnd, sbLen, nxChunk, iss } =
+    m.tcb;
+  const { rtoMs, userMs, stuckAtMs } = m.tcb;
   const { wheel, counted, clock, config } = m;
 
   const due = (at: number): boolean => at !== 0 && ((at - clock[1]) | 0) <= 0;
@@ -32,6 +45,8 @@ export function createTimers(m: Machine, congestion: Congestion, rto: RtoEstimat
   function fire(c: number): void {
     if (due(lifeAt[c])) {
       lifeAt[c] = 0;
+      // SO_LINGER: what the peer has not acknowledged is lost, and it must hear that.
+      if ((flags[c] & T_LINGERING) !== 0) reset.cut(c);
       m.terminate(c, 0);
       return;
     }
@@ -47,9 +62,14 @@ export function createTimers(m: Machine, congestion: Congestion, rto: RtoEstimat
       else retransmitTimeout(c);
       if (state[c] === CLOSED) return;
     }
+    if (due(keepAt[c])) {
+      keepalive.due(c);
+      if (state[c] === CLOSED) return;
+    }
     if (rtoAt[c] !== 0) wheel.arm(c, rtoAt[c]);
     if (ackAt[c] !== 0) wheel.arm(c, ackAt[c]);
     if (lifeAt[c] !== 0) wheel.arm(c, lifeAt[c]);
+    if (keepAt[c] !== 0) wheel.arm(c, keepAt[c]);
   }
 
   /** RFC 6298 section 5.4 to 5.7 for the SYN; R2 for it is config.synRetries (RFC 9293 section 3.8.3). */
@@ -63,7 +83,7 @@ export function createTimers(m: Machine, congestion: Congestion, rto: RtoEstimat
     sndNxt[c] = iss[c];
     flags[c] = (flags[c] | T_SYN | T_SYN_LOST) & ~T_TIMING;
     // Armed at once: a connection parked without a neighbour must come back too.
-    rtoAt[c] = m.deadline(m.tcb.rtoMs[c]);
+    rtoAt[c] = m.deadline(rtoMs[c]);
     m.wantOutput(c);
   }
 
@@ -72,10 +92,7 @@ export function createTimers(m: Machine, congestion: Congestion, rto: RtoEstimat
    * closed has nobody to wait for it: R2 in all, or a peer could hold its buffers for ever.
    */
   function probeTimeout(c: number): void {
-    if (++retries[c] > config.retries) {
-      m.timedOut(c);
-      return;
-    }
+    if (gaveUp(c)) return;
     if (++probes[c] > config.retries && (flags[c] & (T_OPEN | T_QUEUED)) === 0) {
       reset.cut(c);
       m.terminate(c, 0);
@@ -85,13 +102,18 @@ export function createTimers(m: Machine, congestion: Congestion, rto: RtoEstimat
     m.wantOutput(c);
   }
 
+  /** R2, by count (RFC 9293 section 3.8.3), or by TCP_USER_TIMEOUT: the connection has ended. */
+  function gaveUp(c: number): boolean {
+    if (retries[c]++ === 0) stuckAtMs[c] = (clock[1] - rtoMs[c]) | 0;
+    const late = userMs[c] > 0 ? ((clock[1] - stuckAtMs[c]) | 0) >= userMs[c] : retries[c] > config.retries;
+    if (late) m.timedOut(c);
+    return late;
+  }
+
   function retransmitTimeout(c: number): void {
     if (sndMax[c] === sndUna[c] && sbLen[c] === 0 && (flags[c] & T_FIN) === 0) return;
     counted[C_TCP_RTO_FIRED]++;
-    if (++retries[c] > config.retries) {
-      m.timedOut(c);
-      return;
-    }
+    if (gaveUp(c)) return;
     congestion.onTimeout(c);
     rto.backOff(c);
     flags[c] |= T_BACKED_OFF;

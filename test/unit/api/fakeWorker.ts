@@ -311,6 +311,10 @@ export class FakeSockets implements Sockets {
     return this.all[s]!.peerPort;
   }
 
+  info(): number {
+    return -ENOPROTOOPT;
+  }
+
   isOpen(s: number): boolean {
     return this.live(s) !== undefined;
   }

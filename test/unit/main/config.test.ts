@@ -110,6 +110,7 @@ const SAMPLES: Record<Key, readonly [text: string, value: unknown, wrong: string
   'tcp.syn-retries': ['1', 1, '17'],
   'tcp.retries': ['2', 2, '0'],
   'tcp.fin-wait2-ms': ['1s', 1000, '-1'],
+  'tcp.idle-timeout-ms': ['30s', 30000, '-1'],
   'tcp.nagle': ['off', false, 'perhaps'],
   'tcp.window-scale': ['9', 9, '15'],
   'tcp.sack': ['off', false, '2'],
@@ -226,7 +227,7 @@ test("mTCP's files load; what has no meaning here is reported with the reason", 
   assert.is(origin('workers'), `${path}:3 (num_cores)`);
   assert.equal(
     warnings.map((w) => w.replace(`${path}:`, '').split(':').slice(0, 2).join(':').split(' ignored')[0]),
-    ['2: io', '8: tcp_timeout', '10: stat_print', '11: odd_one'],
+    ['2: io', '10: stat_print', '11: odd_one'],
   );
   const kernel = load({ file: file('kernel.conf', 'port = eth4\n') });
   assert.is(kernel.values.nic, 'switch');

@@ -66,6 +66,7 @@ export const CONFIG: StackConfig = {
   synRetries: 5,
   retries: 8,
   finWait2Ms: 5000,
+  idleTimeoutMs: 0,
   pipes: 4,
   pipeBytes: 10240,
   nagle: false,

@@ -79,6 +79,7 @@ export class WorkerRig {
         synRetries: 6,
         retries: 15,
         finWait2Ms: 60000,
+        idleTimeoutMs: 0,
         pipes: 4,
         pipeBytes: 10240,
         nagle: true,
