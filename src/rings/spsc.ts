@@ -90,6 +90,11 @@ export class RingProducer {
     this.words[this.base + RING_OFFERED] = (this.tail + 1) | 0;
   }
 
+  /** Index behind the last slot put. */
+  get index(): number {
+    return this.tail;
+  }
+
   // hot: per packet
   /** The next `n` slots are written. */
   put(n: number): void {

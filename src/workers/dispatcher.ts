@@ -12,7 +12,6 @@ import type { Port } from '../ports/port.ts';
 import type { Doorbell } from '../rings/doorbell.ts';
 import {
   C_DROP,
-  C_HOST_DELIVERED,
   C_PUBLISHES,
   C_RING_HIGH_WATER,
   C_RING_SLOTS,
@@ -20,8 +19,6 @@ import {
   C_RX_BYTES,
   C_RX_DELIVERED,
   C_RX_PACKETS,
-  C_TX_BYTES,
-  C_TX_PACKETS,
   type Counters,
 } from '../rings/counters.ts';
 import {
@@ -33,52 +30,44 @@ import {
   DROP_TX_DEVICE,
   DROP_WORKER_DIED,
 } from '../rings/drops.ts';
-import {
-  D_DATA,
-  D_FLAGS_GSO,
-  D_FRAME,
-  D_HASH,
-  D_OFFSETS,
-  D_REGION_GEN,
-  D_SEGS_VLAN,
-  D_TOTAL,
-  DESC_WORDS,
-  F_CSUM_OK,
-  F_IPCSUM_OK,
-  F_TX,
-  OWNER_BROKER,
-  OWNER_RING_OF,
-} from '../rings/layout.ts';
+import { D_DATA, D_FRAME, D_HASH, D_TOTAL, DESC_WORDS, OWNER_RING, OWNER_RING_OF } from '../rings/layout.ts';
 import { sweepWorker } from '../rings/frameTable.ts';
 import type { BrokerPort } from '../rings/portRings.ts';
 import { RingConsumer } from '../rings/spsc.ts';
 import { emptyRing } from '../rings/succession.ts';
 import type { Steering } from '../rings/steering.ts';
-import { createHost, type Host, type HostOptions } from '../stack/host.ts';
+import type { Host, HostOptions } from '../stack/host.ts';
 import { Classified, classify, KIND_ARP, KIND_DROP } from '../wire/flow.ts';
+import { BrokerHost } from './brokerHost.ts';
 import { FrameReturn } from './frameReturn.ts';
+import type { QueueLink } from './queueLink.ts';
 import { Sender } from './sender.ts';
 import type { TransmitterLink } from './transmitterLink.ts';
 import { WaitingFrames } from './waitingFrames.ts';
 
 export interface DispatcherEnv {
   port: Port;
-  /** The broker's ends of the rings, by worker id, and each worker's bell (null when the worker is this very thread). */
-  rings: readonly BrokerPort[];
+  /**
+   * The broker's ends of the rings, by worker id (null for a worker that has a broker of its own), and each worker's bell (null
+   * when the worker is this very thread).
+   */
+  rings: readonly (BrokerPort | null)[];
   bells: readonly (Doorbell | null)[];
   steering: Steering;
   counters: Counters;
   /** [nowUs, nowMs], refreshed by the driver. */
   clock: Int32Array;
   random: () => number;
-  /** Where the published host state stands, and what it starts with; null for a port that is not RX queue 0. */
-  host: Omit<HostOptions, 'takeFrame' | 'send'>;
+  /** Where the published host state stands, and what it starts with; null for a queue that is not RX queue 0. */
+  host: Omit<HostOptions, 'takeFrame' | 'send'> | null;
   /** Frames taken from the port, and from each worker, a breath. */
   burst: number;
   /** Descriptors a worker's overflow queue holds. */
   overflow: number;
   /** Whoever sends for this broker on a thread of its own; without one it sends itself. */
   transmitter?: TransmitterLink | null;
+  /** The port's other queues, each with a broker of its own; without them this one has the whole port. */
+  queue?: QueueLink | null;
 }
 
 export interface Dispatcher {
@@ -109,7 +98,9 @@ export interface Dispatcher {
   reclaimTransmitter(): void;
   /** Frames in rings and overflow queues between port and workers, or the transmitter, but for that one's credit. */
   inFlight(): number;
-  readonly host: Host;
+  /** Layout `run-to-completion`: this broker leaves, and takes back what those who left before would have taken. */
+  leave(worker: Counters, left: () => void): void;
+  readonly host: Host | null;
 }
 
 /** A port that was full is tried again after this long at the latest. */
@@ -120,17 +111,33 @@ const GRANT_MAX = 64;
 export function createDispatcher(env: DispatcherEnv): Dispatcher {
   const { port, rings, bells, steering, counters, clock, burst } = env;
   const link = env.transmitter ?? null;
-  const home = new FrameReturn(port, counters);
+  const queue = env.queue ?? null;
+  const home = new FrameReturn(port, counters, queue);
   const { frames } = port;
-  const { view, offset, owner, next, generation, length } = frames;
+  const { view, offset, owner } = frames;
   const v = counters.v;
   const workers = rings.length;
   const inRings = OWNER_RING_OF | frames.hostBits;
+  /** Workers this broker serves: it gives them credit, sends for them, takes their frames home. */
+  const served = rings.filter((r) => r !== null);
+  /** By worker: the ring that frames for it go on. */
+  const into = rings.map((r, w) => r?.rx ?? queue!.crossings[w]!);
+  /** Control rings whose messages are for the host on this thread. */
+  const heard = env.host === null ? [] : [...served.map((r) => r.control), ...(queue?.controls ?? [])];
   const desc = new Int32Array(burst * DESC_WORDS);
   // Half of the frames may wait for workers that take none: the rest is for those that do.
   const share = Math.max(64, Math.floor(port.available() / (2 * workers)));
-  const waiting = rings.map(
-    (r, w) => new WaitingFrames(r.rx, { overflow: env.overflow, share, owner: inRings + w, frames, counters, clock }),
+  // A ring to a worker with a broker of its own outlives this one, and its frames are no worker's.
+  const waiting = into.map(
+    (r, w) =>
+      new WaitingFrames(r, {
+        overflow: env.overflow,
+        share,
+        owner: rings[w] === null ? OWNER_RING : inRings + w,
+        frames,
+        counters,
+        clock,
+      }),
   );
   const ids = new Int32Array(GRANT_MAX);
   const seen = new Classified();
@@ -142,50 +149,13 @@ export function createDispatcher(env: DispatcherEnv): Dispatcher {
   const dead = new Uint8Array(workers);
   // What may stand in one worker's grant ring: with few frames an idle worker would hoard them all, and another starve. A
   // worker holds up to GRANT_MAX beside its ring.
-  const creditShare = workers === 1 ? 1 << 30 : Math.max(16, Math.floor((port.available() - reserve) / workers) - GRANT_MAX);
+  const creditShare = served.length === 1 ? 1 << 30 : Math.max(16, Math.floor((port.available() - reserve) / served.length) - GRANT_MAX);
   const sender = new Sender(port, counters, burst, workers);
   const { refused } = sender;
   let firstWorker = 0;
-  let hostEpoch = 0;
 
-  const hostDesc = new Int32Array(DESC_WORDS);
-
-  /** An empty frame for this thread's own datagrams, or -1. */
-  function takeFrame(): number {
-    if (port.alloc(ids, 0, 1) !== 1) return -1;
-    owner[ids[0]!] = OWNER_BROKER | frames.hostBits;
-    return ids[0]!;
-  }
-
-  /** Sends a datagram of this thread's own from the frame's headroom on, and takes the frame. False: there was no room. */
-  function send(f: number, lengthBytes: number): boolean {
-    const d = hostDesc;
-    next[f] = -1;
-    length[f] = lengthBytes;
-    d[D_FRAME] = f;
-    d[D_DATA] = (frames.headroom << 16) | lengthBytes;
-    d[D_TOTAL] = lengthBytes;
-    d[D_REGION_GEN] = (frames.region << 16) | (generation[f]! & 0xffff);
-    d[D_OFFSETS] = 14 << 8;
-    d[D_FLAGS_GSO] = F_TX | F_CSUM_OK | F_IPCSUM_OK;
-    d[D_SEGS_VLAN] = 1;
-    d[D_HASH] = 0;
-    if (link !== null) {
-      if (link.send(d, f)) return true;
-      home.free(f);
-      return false;
-    }
-    if (port.txBurst(d, 0, 1) !== 1) {
-      home.free(f);
-      return false;
-    }
-    v[C_TX_PACKETS]!++;
-    v[C_TX_BYTES]! += lengthBytes;
-    return true;
-  }
-
-  // Where there was no room the host's own retries serve.
-  const host = createHost({ ...env.host, takeFrame, send });
+  const hosting = new BrokerHost({ port, home, link, queue, counters, heard, bells, host: env.host });
+  const host = hosting.host;
 
   // hot: per packet
   function dispatch(at: number): void {
@@ -196,12 +166,7 @@ export function createDispatcher(env: DispatcherEnv): Dispatcher {
     v[C_RX_BYTES]! += desc[at + D_TOTAL]!;
     classify(view, eth, linear, seen);
     if (seen.kind === KIND_ARP) {
-      const reason = host.input(eth, linear);
-      if (reason === 0) {
-        v[C_RX_DELIVERED]!++;
-        v[C_HOST_DELIVERED]!++;
-      } else v[C_DROP + reason]!++;
-      home.freeTrain(f);
+      hosting.receive(desc, at, eth, linear);
       return;
     }
     if (seen.kind === KIND_DROP) {
@@ -211,7 +176,7 @@ export function createDispatcher(env: DispatcherEnv): Dispatcher {
     }
     desc[at + D_HASH] = seen.hash;
     const w = steering.owner(seen.steer, seen.hash, seen.localPort);
-    if (stopped[w] !== 0) {
+    if (stopped[w] !== 0 || (queue !== null && queue.left[w] !== 0)) {
       v[C_DROP + DROP_CLOSING]!++;
       home.freeTrain(f);
     } else if (waiting[w]!.place(desc, at, seen.isSyn, port.available())) {
@@ -223,19 +188,6 @@ export function createDispatcher(env: DispatcherEnv): Dispatcher {
   }
 
   // hot: per burst
-  /** A worker's messages to the host. */
-  function hear(b: BrokerPort): number {
-    const c = b.control;
-    const k = c.ready();
-    for (let i = 0; i < k; i++) {
-      const m = c.slot(i);
-      host.message(c.words[m]!, c.words[m + 1]!);
-    }
-    if (k > 0) c.take(k);
-    return k;
-  }
-
-  // hot: per burst
   function pull(): number {
     for (let w = 0; w < workers; w++) if (waiting[w]!.overflowing > 0) waiting[w]!.drain();
     const n = port.rxBurst(desc, 0, burst);
@@ -243,9 +195,7 @@ export function createDispatcher(env: DispatcherEnv): Dispatcher {
       v[C_RX_BURSTS]!++;
       for (let i = 0; i < n; i++) dispatch(i * DESC_WORDS);
     }
-    let messages = 0;
-    for (let w = 0; w < workers; w++) messages += hear(rings[w]!);
-    host.tick(clock[1]!);
+    const messages = hosting.pull(clock[1]!);
     port.tick(clock[0]!);
     return n + messages;
   }
@@ -284,7 +234,8 @@ export function createDispatcher(env: DispatcherEnv): Dispatcher {
     firstWorker = firstWorker + 1 >= workers ? 0 : firstWorker + 1;
     for (let k = 0; k < workers; k++) {
       const w = firstWorker + k >= workers ? firstWorker + k - workers : firstWorker + k;
-      const b = rings[w]!;
+      const b = rings[w];
+      if (b === null || b === undefined) continue;
       if (link === null) moved += sender.transmit(w, b.tx);
       moved += home.takeFrom(b.recycle);
       if ((stopped[w]! | dead[w]!) === 0) grant(b);
@@ -296,15 +247,11 @@ export function createDispatcher(env: DispatcherEnv): Dispatcher {
       if (b.rx.highWater > high) high = b.rx.highWater;
     }
     if (link !== null) moved += link.serve(home, reserve);
-    // A neighbour that resolved, or failed, is news to every worker: some may sleep with packets that wait for it.
-    const epoch = host.epoch();
-    if (epoch !== hostEpoch) {
-      hostEpoch = epoch;
-      for (let w = 0; w < workers; w++) {
-        const bell = bells[w];
-        if (bell !== null && bell !== undefined) bell.ring();
-      }
+    if (queue !== null) {
+      moved += queue.takeHome(home);
+      queue.flush();
     }
+    hosting.spread();
     v[C_RING_HIGH_WATER] = high;
     if (link !== null) publishes += link.publishes();
     v[C_PUBLISHES] = publishes;
@@ -322,18 +269,20 @@ export function createDispatcher(env: DispatcherEnv): Dispatcher {
 
   function pending(): boolean {
     for (let w = 0; w < workers; w++) {
-      const b = rings[w]!;
-      if (b.recycle.readyNow() > 0 || b.control.readyNow() > 0) return true;
+      if (waiting[w]!.overflowing > 0 && into[w]!.room(1) === 1) return true;
+      const b = rings[w];
+      if (b === null || b === undefined) continue;
+      if (b.recycle.readyNow() > 0) return true;
       // What the port, or a full ring, does not take now is no reason to run: others need the CPU to make room. The port's
       // or the worker's bell says when there is some; for a device that has none, nextDeadlineMs.
       if (link === null && refused[w] === 0 && b.tx.readyNow() > 0) return true;
-      if (waiting[w]!.overflowing > 0 && b.rx.room(1) === 1) return true;
     }
+    if (hosting.pending() || queue?.pending() === true) return true;
     return (link?.pending() ?? false) || port.pending();
   }
 
   function nextDeadlineMs(): number {
-    let ms = host.nextDeadlineMs(clock[1]!);
+    let ms = hosting.nextDeadlineMs(clock[1]!);
     if (port.hasDeadline()) {
       const us = (port.deadlineUs() - clock[0]!) | 0;
       const p = us <= 0 ? 0 : Math.ceil(us / 1000);
@@ -363,7 +312,7 @@ export function createDispatcher(env: DispatcherEnv): Dispatcher {
       // The transmitter has them in hand.
       return false;
     }
-    hear(b);
+    hosting.hear(b.control);
     while (home.takeFrom(b.recycle) > 0);
     dropOverflow(w, DROP_WORKER_DIED);
     b.flush();
@@ -415,10 +364,38 @@ export function createDispatcher(env: DispatcherEnv): Dispatcher {
 
   function inFlight(): number {
     let n = link === null ? 0 : link.inFlight();
-    for (let w = 0; w < workers; w++)
-      n += rings[w]!.rx.used() + rings[w]!.unsent() + rings[w]!.recycle.readyNow() + waiting[w]!.overflowing;
+    for (let i = 0; i < served.length; i++) n += served[i]!.rx.used() + served[i]!.unsent() + served[i]!.recycle.readyNow();
+    for (let w = 0; w < workers; w++) n += waiting[w]!.overflowing;
     return n;
   }
 
-  return { pull, push, pending, nextDeadlineMs, reclaim, bury, revive, takeFrame, release, send, reclaimTransmitter, inFlight, host };
+  function leave(worker: Counters, left: () => void): void {
+    if (queue === null) {
+      left();
+      return;
+    }
+    queue.enter();
+    for (let w = 0; w < workers; w++) dropOverflow(w, DROP_CLOSING);
+    for (const b of served) while (home.takeFrom(b.recycle) > 0);
+    queue.takeBack(home, counters, worker);
+    left();
+    queue.leave();
+  }
+
+  return {
+    pull,
+    push,
+    pending,
+    nextDeadlineMs,
+    reclaim,
+    bury,
+    revive,
+    takeFrame: () => hosting.takeFrame(),
+    release,
+    send: (frameId, lengthBytes) => hosting.send(frameId, lengthBytes),
+    reclaimTransmitter,
+    inFlight,
+    leave,
+    host,
+  };
 }

@@ -34,5 +34,5 @@ function command(c: number): boolean {
   return false;
 }
 
-dispatcher.host.start();
+dispatcher.host!.start();
 driveFront(thread, DISPATCHER, bell, port, dispatcher, command);

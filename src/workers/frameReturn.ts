@@ -3,6 +3,7 @@ import type { Port } from '../ports/port.ts';
 import { C_DROP, C_RING_SLOTS, type Counters } from '../rings/counters.ts';
 import { DROP_BAD_DESCRIPTOR } from '../rings/drops.ts';
 import { RingConsumer, type RingProducer } from '../rings/spsc.ts';
+import type { QueueLink } from './queueLink.ts';
 
 /** Ids taken from a ring at a time. */
 const IDS_MAX = 256;
@@ -10,15 +11,20 @@ const IDS_MAX = 256;
 export class FrameReturn {
   private readonly port: Port;
   private readonly v: Float64Array;
+  private readonly queue: QueueLink | null;
 
-  constructor(port: Port, counters: Counters) {
+  /** `queue`: the port's other queues, whose frames go home to them. */
+  constructor(port: Port, counters: Counters, queue: QueueLink | null = null) {
     this.port = port;
+    this.queue = queue;
     this.v = counters.v;
   }
 
   // hot: per packet
   free(f: number): void {
-    this.port.free(f);
+    const queue = this.queue;
+    if (queue === null || queue.takes(f)) this.port.free(f);
+    else queue.sendHome(f);
   }
 
   // hot: per packet

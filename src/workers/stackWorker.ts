@@ -279,7 +279,7 @@ function hintNoLoop(): void {
 
 // A listener keeps the event loop alive while the thread sleeps in Atomics.waitAsync.
 parentPort!.on('message', () => {});
-if (dispatcher !== null) dispatcher.host.start();
+dispatcher?.host?.start();
 record.set(T_STATE, TS_RUNNING);
 driver.start();
 if (module !== null) {

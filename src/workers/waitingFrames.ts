@@ -44,7 +44,7 @@ export class WaitingFrames {
   private readonly clock: Int32Array;
   private head = 0;
   private queued = 0;
-  /** Frames behind each ring slot, by index; those before `settled` were taken. `put` is the next one. */
+  /** Frames behind each ring slot, by the ring's own index; those before `settled` were taken, `put` is behind the last of ours. */
   private readonly linksAt: Int32Array;
   private put = 0;
   private settled = 0;
@@ -65,9 +65,10 @@ export class WaitingFrames {
     this.linksAt = new Int32Array(rx.capacity);
     this.movedUs = o.clock[0]!;
     // What a dispatcher before this one has left there, by its least.
-    this.put = rx.used();
-    this.linksAt.fill(1, 0, this.put);
-    this.held = this.put;
+    this.held = rx.used();
+    this.put = rx.index;
+    this.settled = (this.put - this.held) | 0;
+    this.linksAt.fill(1);
   }
 
   // hot: per packet
@@ -108,14 +109,22 @@ export class WaitingFrames {
     const next = this.next;
     const owners = this.owners;
     const linksAt = this.linksAt;
-    owners[f] = this.owner;
-    for (let g = next[f]!, left = links - 1; left > 0 && g >= 0; left--, g = next[g]!) owners[g] = this.owner;
     const s = this.rx.slot(0);
     const words = this.rx.words;
     for (let i = 0; i < DESC_WORDS; i++) words[s + i] = desc[at + i]!;
-    if (((this.put - this.settled) | 0) >= linksAt.length) this.settle();
-    linksAt[this.put & (linksAt.length - 1)] = links;
-    this.put = (this.put + 1) | 0;
+    this.rx.offer();
+    owners[f] = this.owner;
+    for (let g = next[f]!, left = links - 1; left > 0 && g >= 0; left--, g = next[g]!) owners[g] = this.owner;
+    const mask = linksAt.length - 1;
+    const index = this.rx.index;
+    if (((index - this.settled) | 0) >= linksAt.length) {
+      this.settle();
+      if (this.settled === this.put) this.settled = this.put = index;
+    }
+    // What somebody else on this thread has put since holds none of ours.
+    for (; this.put !== index; this.put = (this.put + 1) | 0) linksAt[this.put & mask] = 0;
+    linksAt[index & mask] = links;
+    this.put = (index + 1) | 0;
     this.rx.put(1);
     this.v[C_RING_SLOTS]!++;
   }
@@ -123,7 +132,8 @@ export class WaitingFrames {
   // hot: per burst
   /** Forgets the frames that the worker has taken. */
   private settle(): void {
-    const taken = (this.put - this.rx.used()) | 0;
+    let taken = (this.rx.index - this.rx.used()) | 0;
+    if (((taken - this.put) | 0) > 0) taken = this.put;
     const mask = this.linksAt.length - 1;
     if (taken !== this.settled) this.movedUs = this.clock[0]!;
     for (let i = this.settled; i !== taken; i = (i + 1) | 0) this.held -= this.linksAt[i & mask]!;

@@ -220,7 +220,7 @@ export class SimHost {
 
   /** Milliseconds until a stack or the host has something to do, -1 never. The port is asked in microseconds. */
   nextDeadlineMs(): number {
-    let least = this.dispatcher.host.nextDeadlineMs(this.clocks[0]![1]!);
+    let least = this.dispatcher.host!.nextDeadlineMs(this.clocks[0]![1]!);
     for (const w of this.workers) {
       const ms = w.stack.nextDeadlineMs();
       if (ms >= 0 && (least < 0 || ms < least)) least = ms;
@@ -267,7 +267,7 @@ export class Simulation {
     });
     this.hosts = Array.from({ length: n }, (_, i) => new SimHost(o, this.sw, i, random));
     for (const h of this.hosts) h.setClock(this.us);
-    for (const h of this.hosts) h.dispatcher.host.start();
+    for (const h of this.hosts) h.dispatcher.host!.start();
   }
 
   host(i: number): SimHost {
