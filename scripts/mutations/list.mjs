@@ -198,8 +198,8 @@ export const MUTATIONS = [
   {
     name: 'dispatcher: a descriptor vanishes without a count',
     file: `${IN}workers/dispatcher.js`,
-    find: 'if (place(w, at, seen.isSyn)) {',
-    replace: 'if (v[C_RX_PACKETS] === 20) { freeTrain(f); } else if (place(w, at, seen.isSyn)) {',
+    find: 'if (waiting[w].place(desc, at, seen.isSyn, port.available())) {',
+    replace: 'if (v[C_RX_PACKETS] === 20) { home.freeTrain(f); } else if (waiting[w].place(desc, at, seen.isSyn, port.available())) {',
     tests: ['unit/workers', 'sim/transfer', 'cli/crossing'],
   },
   {
@@ -226,8 +226,8 @@ export const MUTATIONS = [
   {
     name: 'dispatcher: a worker that is gone is still given frames',
     file: `${IN}workers/dispatcher.js`,
-    find: 'if (stopped[w] !== 0) {',
-    replace: 'if (stopped[w] > 1) {',
+    find: 'if (stopped[w] !== 0 || ',
+    replace: 'if (stopped[w] > 1 || ',
     tests: ['unit/workers'],
   },
   {
