@@ -148,6 +148,35 @@ for (const receive of [false, true]) {
   });
 }
 
+test('bulk datagrams: what is missing is what was lost, sender by sender; nobody there is told', async () => {
+  for (const loss of [0, 0.02]) {
+    const sim = new Simulation({ seed: SEED, impair: { loss }, breathUs: 20 });
+    const [serving, asking] = [contextOf(sim, sim.host(0)), contextOf(sim, sim.host(1))];
+    await outcomeOf(() => runProgram('udp-bulk-server', serving, []));
+    // Neighbours are known, whatever of that was lost on the way
+    const probe = sim.host(1).workers[0]!.sockets;
+    assert.is(probe.connect(probe.open(), sim.host(0).address, 1), -m.EINPROGRESS);
+    sim.run(8000);
+    const args = ['--sockets', '3', '--size', '200', '--count', '2000'];
+    const client = await outcomeOf(() => runProgram('udp-bulk-client', asking, ['--connect', '192.0.2.1:9999', ...args]));
+    assert.is(client.exitCode, 0, client.lines.join('\n'));
+    assert.match(client.lines[0]!, /3 sockets, 6000 datagrams of 200 bytes/);
+    sim.run(50);
+    const said = (await outcomeOf(async () => serving.handlers.get(m.SIGTERM)!(m.SIGTERM))).lines[0]!;
+    const [, came, missing] = /3 senders, (\d+) datagrams, .* (\d+) missing/.exec(said)!.map(Number);
+    assert.is(came, serving.counters.v[m.C_APP_OPERATIONS], said);
+    // The last of a sender's may be lost without a later one to show it
+    assert.ok(came! + missing! <= 6000 && came! + missing! > 5950, said);
+    assert.ok(loss === 0 ? came === 6000 : missing! > 30 && missing! < 300, said);
+    const nobody = await outcomeOf(() =>
+      runProgram('udp-bulk-client', contextOf(sim, sim.host(1)), ['--connect', '192.0.2.1:9998', '--seconds', '1']),
+    );
+    assert.is(nobody.exitCode, 1);
+    assert.match(nobody.lines[0]!, /ECONNREFUSED/);
+    sim.end();
+  }
+});
+
 test('initRss: the workers divide the source ports among them, and connects from those come home', () => {
   const sim = new Simulation({ seed: SEED, workers: 3 });
   const [server, client] = [sim.host(0), sim.host(1)];
