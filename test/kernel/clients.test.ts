@@ -1,4 +1,4 @@
-// Our clients on the stack against servers on the kernel's, over a TAP that existed before they came.
+// Our clients on the stack against servers on the kernel's, over a TAP that existed before they came, or a veth.
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { fileURLToPath } from 'node:url';
@@ -7,9 +7,12 @@ import { type Daemon, FLOWRING, KERNEL_IP, missing, Namespace, type Result, STAC
 const DEVICE = 'frt1';
 const SERVER = fileURLToPath(new URL('./kernelServer.js', import.meta.url));
 
-const LAYOUTS = [
-  { name: '1 worker, inline', flags: ['--layout', 'inline', '--workers', '1'] },
-  { name: '2 workers, dispatcher', flags: ['--layout', 'dispatcher', '--workers', '2'] },
+const FAR = 'frt1s';
+
+const WAYS = [
+  { name: 'tap, 1 worker, inline', flags: ['--nic', `tap:${DEVICE}`, '--layout', 'inline', '--workers', '1'] },
+  { name: 'tap, 2 workers, dispatcher', flags: ['--nic', `tap:${DEVICE}`, '--layout', 'dispatcher', '--workers', '2'] },
+  { name: 'packet, 2 workers, dispatcher', flags: ['--nic', `packet:${FAR}`, '--layout', 'dispatcher', '--workers', '2'] },
 ];
 
 interface Served {
@@ -23,7 +26,7 @@ async function against(ns: Namespace, kind: string, port: number, flags: readonl
   const server: Daemon = ns.start(60_000, process.execPath, SERVER, kind, String(port));
   try {
     await server.until('"ready"', (d) => d.stdout.includes('ready\n'), 10_000);
-    const nic = ['--nic', `tap:${DEVICE}`, '--address', `${STACK_IP}/24`, ...flags];
+    const nic = ['--address', `${STACK_IP}/24`, ...flags];
     const client = ns.start(45_000, process.execPath, FLOWRING, 'run', example, ...nic, '--', ...args);
     const result: Result = await client.end();
     const said = `${client.describe()}`;
@@ -100,17 +103,18 @@ const CHECKS: readonly Check[] = [
 
 const lacks = missing(['ip']);
 if (lacks.length > 0) {
-  for (const { name } of LAYOUTS) for (const [check] of CHECKS) process.stdout.write(`SKIP ${name}: ${check}: ${lacks.join(', ')}\n`);
+  for (const { name } of WAYS) for (const [check] of CHECKS) process.stdout.write(`SKIP ${name}: ${check}: ${lacks.join(', ')}\n`);
 } else {
-  for (const { name, flags } of LAYOUTS) {
+  for (const { name, flags } of WAYS) {
     const tests = suite(name);
     let ns: Namespace | null = null;
     tests.before(() => {
       ns = new Namespace();
-      ns.tap(DEVICE, false);
+      if (flags.includes(`packet:${FAR}`)) ns.veth(DEVICE, FAR);
+      else ns.tap(DEVICE, false);
     });
     tests.after(() => ns?.remove());
-    for (const [check, run] of CHECKS) tests(check, () => run(ns!, flags));
+    for (const [check, run] of flags.includes(`packet:${FAR}`) ? CHECKS.slice(0, 2) : CHECKS) tests(check, () => run(ns!, flags));
     tests.run();
   }
 }
