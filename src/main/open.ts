@@ -80,13 +80,13 @@ function refusedPort(error: NodeJS.ErrnoException): Error {
     : new ConfigError(`nic: ${error.message}`);
 }
 
-function hostPlan(c: Config): HostPlan {
+function hostPlan(c: Config, mtu: number): HostPlan {
   const { ip, prefix } = parseCidr(c.address)!;
   return {
     address: ip,
     prefix,
     gateway: c.gateway === null ? 0 : parseIpv4(c.gateway)!,
-    mtu: c.mtu,
+    mtu,
     statics: c.arpStatic.map((pair) => {
       const [address, mac] = pair.split('=') as [string, string];
       const [hi, lo] = parseMac(mac)!;
@@ -115,14 +115,17 @@ export function runtimeOptions(
   stdout: 1 | 2 = 1,
 ): RuntimeOptions {
   const front = dispatcherThreads(c.layout);
+  // An interface that was there before us may carry less than was asked for.
+  const mtu = Math.min(c.mtu, port.attachment.caps.mtu);
+  const stack = stackConfigOf(c);
   const pin = (i: number): number[] => (cpus[i] === undefined || cpus[i]! < 0 ? [] : [cpus[i]!]);
   return {
     name,
     port,
     layout: c.layout,
     workers: c.workers,
-    host: hostPlan(c),
-    stack: stackConfigOf(c),
+    host: hostPlan(c, mtu),
+    stack: { ...stack, mss: Math.min(stack.mss, mtu - 40) },
     steering: c.steering,
     idle: c.idle,
     spins: c.idleSpins,

@@ -12,6 +12,7 @@ import { ConfigError } from '../config/configError.ts';
 import { type LoadOptions, loadConfig, stackConfigOf } from '../config/load.ts';
 import { interfaceExists, type KernelAddress, kernelAddresses, kernelOwner, portRefusal } from '../config/ownership.ts';
 import { arenaBytes } from '../../stack/arenaPlan.ts';
+import type { LinkFacts } from '../../ports/native.ts';
 import type { Config } from '../config/schema.ts';
 import { formatCpus } from '../cpuList.ts';
 import { cpuPlan, dispatcherThreads, type Machine, readMachine, type ReadText, readText } from '../cpus.ts';
@@ -42,6 +43,8 @@ export interface Surroundings {
   /** Free bytes of /dev/shm, or null when it is absent. */
   shmFree: number | null;
   refusal(c: Pick<Config, 'nic'>): string | null;
+  /** What an interface is; null when there is none, or no addon to ask with. */
+  link(name: string): LinkFacts | null;
 }
 
 const ok = (check: string, text: string): Finding => ({ verdict: 'ok', check, text, fix: '' });
@@ -55,11 +58,19 @@ function node(s: Surroundings): Finding {
   return fail('node', `${s.node} is too old`, 'install Node 20.11 or newer');
 }
 
-function kernel(s: Surroundings, tap: boolean): Finding {
+function kernel(s: Surroundings, nic: string): Finding {
   const [major, minor] = s.kernel.split('.').map((n) => Number.parseInt(n, 10)) as [number, number];
+  const since = (a: number, b: number): boolean => major > a || (major === a && minor >= b);
+  // virtio-net headers in a packet socket's ring came with 4.6
+  if (nic.startsWith('packet:') && !since(4, 6))
+    return fail(
+      'kernel',
+      `Linux ${s.kernel}: packet sockets before 4.6 cannot say what a frame left undone`,
+      'use a newer kernel, or --nic tap',
+    );
   // multi-queue TAP and offloads of virtio-net headers came together in 3.8
-  if (major > 3 || (major === 3 && minor >= 8)) return ok('kernel', `Linux ${s.kernel}`);
-  return (tap ? fail : warn)(
+  if (since(3, 8)) return ok('kernel', `Linux ${s.kernel}`);
+  return (nic === 'switch' ? warn : fail)(
     'kernel',
     `Linux ${s.kernel}: TAP devices before 3.8 have no multiple queues`,
     'use a newer kernel, or --nic switch',
@@ -89,10 +100,37 @@ function privileges(s: Surroundings, c: Config): Finding {
   return fail('privileges', text!, fix.join('; '));
 }
 
-function device(s: Surroundings, c: Config): Finding {
-  const name = c.nic.startsWith('tap:') ? c.nic.slice(4) : '';
-  if (name === '') return ok('interface', 'the kernel picks a name');
-  return ok('interface', interfaceExists(name, s.read) ? `${name} exists and is attached to` : `${name} does not exist and is created`);
+function device(s: Surroundings, c: Config): Finding[] {
+  const [kind, name = ''] = c.nic.split(':') as [string, string?];
+  if (kind === 'packet') return packetDevice(s, c, name);
+  if (name === '') return [ok('interface', 'the kernel picks a name')];
+  return [ok('interface', interfaceExists(name, s.read) ? `${name} exists and is attached to` : `${name} does not exist and is created`)];
+}
+
+/** An interface that stays the kernel's: what it carries, and what it and its driver do with frames. Why it may not be opened, `privileges` says. */
+function packetDevice(s: Surroundings, c: Config, name: string): Finding[] {
+  const l = s.link(name);
+  if (l === null) return [];
+  const out: Finding[] = [];
+  if (l.loopback || !l.ethernet) out.push(fail('interface', `${name} carries no Ethernet`, 'name a NIC or a veth'));
+  else if (!l.up) out.push(fail('interface', `${name} is down`, `ip link set ${name} up`));
+  else if (!l.running) out.push(warn('interface', `${name} is up and has no carrier`, 'plug it in, or set its peer up'));
+  else out.push(ok('interface', `${name} is up, MTU ${l.mtu}, and stays the kernel's, ${l.mac}`));
+  if (l.mtu < c.mtu) out.push(warn('mtu', `${name} has MTU ${l.mtu}, which is used instead of ${c.mtu}`, `--set mtu=${l.mtu}`));
+  const does = [
+    ['rx-checksum', l.rxChecksum],
+    ['tx-checksum', l.txChecksum],
+    ['tso', l.tso],
+    ['gro', l.gro],
+  ] as const;
+  const list = (on: boolean): string =>
+    does
+      .filter(([, has]) => has === on)
+      .map(([what]) => what)
+      .join(', ') || 'none';
+  out.push(ok('offloads', `of ${name}: ${list(true)}; by the kernel or the stack: ${list(false)}`));
+  if (l.lro) out.push(warn('lro', `${name} merges segments in a way that packet sockets drop`, `ethtool -K ${name} lro off gro on`));
+  return out;
 }
 
 function address(s: Surroundings, c: Config): Finding[] {
@@ -110,6 +148,8 @@ function address(s: Surroundings, c: Config): Finding[] {
     ];
   }
   const out = [ok('address', `${c.address} is not the kernel's`)];
+  if (c.nic.startsWith('packet:'))
+    return [...out, ok('route', `stations on ${c.nic.slice(7)}'s link reach it; programs of this kernel do not, through that interface`)];
   const name = c.nic.startsWith('tap:') ? c.nic.slice(4) : '';
   const onLink = (a: KernelAddress): boolean => ((a.ip ^ ip) & maskOf(prefix)) === 0 && a.iface !== '';
   const elsewhere = s.addresses.find((a) => onLink(a) && a.iface !== name);
@@ -156,8 +196,12 @@ function cpus(s: Surroundings, c: Config): Finding[] {
   return out;
 }
 
+/** native/ports/packet.cc */
+const PACKET_SLOTS_A_MIB = 15;
+
 function memory(s: Surroundings, c: Config): Finding[] {
-  const need = c.frames * c.frameBytes + c.workers * arenaBytes(stackConfigOf(c));
+  const ring = c.nic.startsWith('packet:') ? Math.ceil(c.packetRxSlots / PACKET_SLOTS_A_MIB) * 1048576 : 0;
+  const need = ring + c.frames * c.frameBytes + c.workers * arenaBytes(stackConfigOf(c));
   const info = s.read('/proc/meminfo') ?? '';
   const kib = (name: string): number => Number(new RegExp(`^${name}:\\s+(\\d+)`, 'm').exec(info)?.[1] ?? Number.NaN);
   const free = kib('MemAvailable') * 1024;
@@ -185,11 +229,11 @@ export function diagnose(load: LoadOptions, s: Surroundings): Finding[] {
     const [text, ...fix] = e.message.split('; ');
     findings.push(fail('config', text!, fix.join('; ')));
   }
-  const tap = config !== null && config.nic !== 'switch';
-  findings.push(kernel(s, tap), ...addon(s, tap));
+  const nic = config === null ? 'switch' : config.nic;
+  findings.push(kernel(s, nic), ...addon(s, nic !== 'switch'));
   if (config === null) return findings;
   findings.push(privileges(s, config));
-  if (tap) findings.push(device(s, config));
+  if (nic !== 'switch') findings.push(...device(s, config));
   return [...findings, ...address(s, config), ...cpus(s, config), ...memory(s, config)];
 }
 
@@ -221,6 +265,7 @@ async function surroundings(): Promise<Surroundings> {
     kernel: release(),
     shmFree: shmFree(),
     refusal: portRefusal,
+    link: (name) => loadNative()?.linkFacts(name) ?? null,
   };
 }
 

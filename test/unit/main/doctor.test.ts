@@ -26,6 +26,7 @@ function surroundings(over: Partial<Surroundings> = {}, files: Record<string, st
     kernel: '6.1.0-13-amd64',
     shmFree: 2 ** 30,
     refusal: () => null,
+    link: () => null,
     ...over,
   };
 }
@@ -126,6 +127,46 @@ test('one line a finding, the fix at its end', () => {
     assert.not.match(formatFinding(f), /\n/);
     if (f.verdict !== 'ok') assert.ok(f.fix.length > 0, f.check);
   }
+});
+
+const LINK = {
+  mtu: 1500,
+  mac: '02:00:00:00:00:01',
+  up: true,
+  running: true,
+  ethernet: true,
+  loopback: false,
+  rxChecksum: true,
+  txChecksum: true,
+  tso: false,
+  gro: true,
+  lro: false,
+};
+
+test('a packet socket: the kernel, the interface, its offloads, and who will reach the stack', () => {
+  const flags = { nic: 'packet:eth7', address: '192.0.2.2/24', workers: '2' };
+  const found = (over: Partial<Surroundings>, sets: string[] = []): Finding[] => diagnose({ flags, sets }, surroundings(over));
+  const fine = found({ link: () => LINK, addresses: [{ ip: parseIpv4('192.0.2.1')!, iface: 'eth0', prefix: 24 }] });
+  assert.equal(
+    fine.filter((f) => f.verdict !== 'ok'),
+    [],
+  );
+  assert.is(of(fine, 'interface').text, "eth7 is up, MTU 1500, and stays the kernel's, 02:00:00:00:00:01");
+  assert.is(of(fine, 'offloads').text, 'of eth7: rx-checksum, tx-checksum, gro; by the kernel or the stack: tso');
+  assert.match(of(fine, 'route').text, /stations on eth7's link reach it/);
+  const finding = (link: Partial<typeof LINK>, check: string): Finding => of(found({ link: () => ({ ...LINK, ...link }) }), check);
+  assert.is(finding({ up: false }, 'interface').fix, 'ip link set eth7 up');
+  assert.is(finding({ up: false }, 'interface').verdict, 'fail');
+  assert.is(finding({ running: false }, 'interface').verdict, 'warn');
+  assert.match(finding({ ethernet: false }, 'interface').text, /carries no Ethernet/);
+  assert.is(finding({ mtu: 1400 }, 'mtu').fix, '--set mtu=1400');
+  assert.is(finding({ lro: true }, 'lro').fix, 'ethtool -K eth7 lro off gro on');
+  assert.match(of(found({ kernel: '4.5.1' }), 'kernel').text, /before 4\.6/);
+  assert.is(of(found({ kernel: '4.5.1' }), 'kernel').verdict, 'fail');
+  const owned = found({ addresses: [{ ip: parseIpv4('192.0.2.2')!, iface: 'eth7', prefix: 24 }] });
+  assert.match(of(owned, 'address').text, /the kernel owns 192\.0\.2\.2 on eth7/);
+  const memory = (slots: string): number => Number(/^(\d+) MiB/.exec(of(found({}, [`packet.rx-slots=${slots}`]), 'memory').text)![1]);
+  assert.is(memory('1500') - memory('15'), 99, 'the ring is counted');
 });
 
 test.run();
