@@ -111,6 +111,9 @@ export class Runtime {
   onSignalAsked: ((signal: number) => void) | null = null;
   /** Called for each address:port once every worker is ready, then as they come. */
   onListening: ((address: number, port: number) => void) | null = null;
+  /** Called with what is wrong with the port's device, once when it begins and, with an empty text, when it is over. */
+  onTrouble: ((text: string) => void) | null = null;
+  private trouble = '';
 
   constructor(options: RuntimeOptions) {
     this.options = options;
@@ -226,6 +229,9 @@ export class Runtime {
       if (this.failure !== null) throw this.failure;
       if (performance.now() >= by) return false;
       await this.news(limitMs === Number.POSITIVE_INFINITY ? LOOK_MS : CLOSING_LOOK_MS);
+      const trouble = this.options.port.trouble?.() ?? '';
+      if (trouble !== this.trouble) this.onTrouble?.(trouble);
+      this.trouble = trouble;
     }
     return true;
   }

@@ -12,6 +12,7 @@ import { drainOnSignals } from './signals.ts';
 export async function runCommand(options: RunOptions): Promise<number> {
   const runtime = openRuntime(options.config, (line) => process.stderr.write(`flowring: ${line}\n`));
   runtime.onListening = (address, port) => process.stdout.write(`listening ${formatIpv4(address)}:${port}\n`);
+  runtime.onTrouble = (text) => process.stderr.write(`flowring: ${text === '' ? 'the interface is back' : text}\n`);
   const signals = drainOnSignals(
     () => runtime.close(),
     (n) => runtime.signal(n),
