@@ -21,14 +21,17 @@ export interface Tally {
   p99: number;
   wrong: number;
   failed: number;
-  /** Datagrams that had no answer within 200 ms. */
+  /** Datagrams that had no answer within 500 ms. */
   lost: number;
 }
 
 /** A round whose work was not right: it counts for nothing, and the case has failed. */
 export class WrongWork extends Error {}
 
-/** Lost datagrams a round may have: a full socket buffer of the kernel's is not a wrong answer. */
+/**
+ * Lost datagrams a round may have: a full socket buffer of the kernel's is not a wrong answer, and where somebody else has the CPU for
+ * long all that are under way at the time are late.
+ */
 const LOST_SHARE_MAX = 0.01;
 
 /** Throws when a single answer was wrong, a connection broke, or nothing was done. */
@@ -36,7 +39,7 @@ export function checkTally(t: Tally, load: Load): void {
   if (t.wrong > 0) throw new WrongWork(`${t.wrong} wrong answers`);
   if (t.failed > 0) throw new WrongWork(`${t.failed} failed connections`);
   if (t.total === 0 || t.seconds <= 0) throw new WrongWork('nothing was done');
-  if (t.lost > LOST_SHARE_MAX * (t.total + t.lost))
+  if (t.lost > Math.max(load.connections, LOST_SHARE_MAX * (t.total + t.lost)))
     throw new WrongWork(`${t.lost} of ${t.total + t.lost} datagrams of ${load.size} bytes were lost`);
 }
 

@@ -7,6 +7,7 @@ import { readFileSync } from 'node:fs';
 import { pathToFileURL } from 'node:url';
 import type { Environment } from './environment.ts';
 import type { Question, Row, Skipped } from './question.ts';
+import { p99 } from './load.ts';
 import { isTime } from './statistics.ts';
 
 /** What `--json` prints and bench/results holds. */
@@ -65,8 +66,9 @@ function losses(answers: readonly Answer[]): string[] {
   return all.map(({ r }) => `- ${r.case}${where(r)}: ${say(r)}.`);
 }
 
+/** The 99th percentile is of the same rounds as the row before it: their CPU is told once. */
 function cpuLosses(answers: readonly Answer[]): string[] {
-  const all = answers.flatMap((a) => a.rows.filter((r) => r.cpuRatio !== null && r.cpuRatio > 1));
+  const all = answers.flatMap((a) => a.rows.filter((r) => r.cpuRatio !== null && r.cpuRatio > 1 && !r.case.endsWith(p99.suffix)));
   return all.map((r) => `- ${r.case}${where(r)}: ${r.cpuRatio!.toFixed(2)} times the CPU of ${r.peerName}.`);
 }
 

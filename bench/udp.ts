@@ -11,7 +11,7 @@ export const udp: Question = {
   name: 'udp',
   asks: 'datagrams of 64 bytes there and back a second with 64 under way, and the time of one',
   method:
-    'One socket a side. Each datagram has a number and a pattern of its own, and is compared when it comes back; one that has not after 200 ms is lost and sent anew. More than 1 % lost fails the case.',
+    'One socket a side. Each datagram has a number and a pattern of its own, and is compared when it comes back; one that has not after 500 ms is lost and sent anew. More than 1 % of them lost fails the case.',
   seconds: 2,
   rounds: 5,
   run: (plan, sheet) =>

@@ -345,11 +345,11 @@ static void udp(void) {
   uint64_t at = now_ns(), looked = 0;
   int due = window;
   while (at < measure_to) {
-    /* What has had no answer for 200 ms is lost; its place is used again. */
+    /* What has had no answer for 500 ms is lost; its place is used again. */
     if (due > 0 || at - looked > 50000000u) {
       looked = at;
       for (uint32_t i = 0; i < (uint32_t)window; i++) {
-        if (begun[i] != 0 && at - begun[i] < 200000000u) continue;
+        if (begun[i] != 0 && at - begun[i] < 500000000u) continue;
         lost += begun[i] != 0;
         struct datagram d = {i, ++turns[i]};
         memcpy(out, pattern + d.turn % PERIOD, (size_t)size);

@@ -326,10 +326,10 @@ class HttpClose extends Http {
   }
 }
 
-const LOST_MS = 200;
+const LOST_MS = 500;
 
 /**
- * Datagrams, each with a place and a number in its first 8 bytes: what has had no answer for 200 ms is lost, and its place is used
+ * Datagrams, each with a place and a number in its first 8 bytes: what has had no answer for 500 ms is lost, and its place is used
  * again. One flow has them all; its wire keeps datagrams whole.
  */
 class Udp extends Flow {

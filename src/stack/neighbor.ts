@@ -3,7 +3,7 @@
  * a worker reads it, asks over its control ring, and keeps its own frames while they wait. No worker answers for another.
  */
 import { C_DROP } from '../rings/counters.ts';
-import { DROP_CLOSING, DROP_NO_NEIGHBOUR } from '../rings/drops.ts';
+import { DROP_NO_NEIGHBOUR } from '../rings/drops.ts';
 import type { HostView } from '../rings/hostState.ts';
 import { MSG_CONFIRM, MSG_RESOLVE, NB_FAILED, NB_INCOMPLETE, NB_REACHABLE, NB_STALE } from '../rings/hostState.ts';
 import { OWNER_LEASE_OF } from '../rings/layout.ts';
@@ -44,7 +44,7 @@ export interface Neighbor {
   confirm(nextHop: number): void;
   /** Frames kept now. */
   waiting(): number;
-  /** Gives the waiting frames back (DROP_CLOSING). */
+  /** Gives the waiting frames back, DROP_NO_NEIGHBOUR: a reason of frames on their way out, which no sum of received ones may count. */
   clear(): void;
 }
 
@@ -241,7 +241,7 @@ class NeighborOfWorker implements Neighbor {
   clear(): void {
     const n = this.count;
     this.count = 0;
-    for (let i = 0; i < n; i++) this.dropFrame(this.frame[i]!, DROP_CLOSING);
+    for (let i = 0; i < n; i++) this.dropFrame(this.frame[i]!, DROP_NO_NEIGHBOUR);
   }
 
   private dropAt(i: number): void {

@@ -14,19 +14,21 @@ const HOST = '127.0.0.1';
 const NODE_CLIENT = fileURLToPath(new URL('../../../bench/clients/node.mjs', import.meta.url));
 const NODE_SERVER = fileURLToPath(new URL('../../../bench/servers/node.mjs', import.meta.url));
 const SECONDS = 0.3;
+/** A datagram is lost after half a second. */
+const LOSS_SECONDS = 1;
 const SIZES: Readonly<Record<Mode, number>> = { echo: 64, short: 64, sink: 65536, source: 65536, http: 1, 'http-close': 1, udp: 64 };
 const MODES = Object.keys(SIZES) as Mode[];
 
 /** One round of the compiled client. */
-async function kernelRound(mode: Mode, port: number): Promise<Tally> {
-  return runLoad({ address: HOST, port, prefix: (c) => [...c] }, { mode, connections: 4, size: SIZES[mode] }, 0, SECONDS);
+async function kernelRound(mode: Mode, port: number, seconds = SECONDS): Promise<Tally> {
+  return runLoad({ address: HOST, port, prefix: (c) => [...c] }, { mode, connections: 4, size: SIZES[mode] }, 0, seconds);
 }
 
 /** One round of the client in JavaScript. */
-async function nodeRound(mode: Mode, port: number): Promise<Tally> {
+async function nodeRound(mode: Mode, port: number, seconds = SECONDS): Promise<Tally> {
   const p = spawn(process.execPath, [NODE_CLIENT], { stdio: ['pipe', 'pipe', 'inherit'] });
   try {
-    const load = { mode, address: HOST, port, connections: 4, size: SIZES[mode], warm: 0, seconds: SECONDS };
+    const load = { mode, address: HOST, port, connections: 4, size: SIZES[mode], warm: 0, seconds };
     const answer = new Promise<Tally>((done, fail) => {
       createInterface({ input: p.stdout }).on('line', (line) => line.startsWith('{') && done(JSON.parse(line) as Tally));
       p.on('exit', (code) => fail(new Error(`the client ended with ${code}`)));
@@ -38,7 +40,7 @@ async function nodeRound(mode: Mode, port: number): Promise<Tally> {
   }
 }
 
-type Round = (mode: Mode, port: number) => Promise<Tally>;
+type Round = (mode: Mode, port: number, seconds?: number) => Promise<Tally>;
 const noCompiler = clientProblem();
 const CLIENTS: [string, Round, readonly Mode[]][] = [['the client on node:net', nodeRound, MODES]];
 if (noCompiler === null) CLIENTS.push(['the C client', kernelRound, MODES]);
@@ -146,7 +148,7 @@ for (const [name, round] of CLIENTS) {
         if (out !== null) socket.send(out, from.port, from.address);
       });
       await new Promise<void>((done) => socket.bind(0, HOST, done));
-      const t = await round('udp', socket.address().port);
+      const t = await round('udp', socket.address().port, LOSS_SECONDS);
       socket.close();
       assert.ok(t[field] > 0, `${field}: ${JSON.stringify(t)}`);
     }
