@@ -1,18 +1,19 @@
 /**
- * The sockets of all workers, read from the columns they keep in shared memory (stack/tcp/tcb.ts) while they go on working:
- * each row is read as it stands, and read again when its connection changed state meanwhile.
+ * The sockets of all workers, read from the columns they keep in shared memory (stack/tcp/tcb.ts, stack/udp/table.ts) while
+ * they go on working: each row is read as it stands, and read again when its connection changed state meanwhile.
  */
 import { Tcb, T_DEAD, T_PERSIST } from '../stack/tcp/tcb.ts';
 import { CLOSED, LISTEN, STATE_NAME, STATES, TIME_WAIT } from '../stack/tcp/states.ts';
+import { U_BOUND, U_CONNECTED, U_OPEN, UdpTable } from '../stack/udp/table.ts';
 import { formatIpv4 } from '../wire/ipv4.ts';
-import { H_TCB } from '../rings/layout.ts';
+import { H_TCB, H_UDP } from '../rings/layout.ts';
 
 export interface SocketRow {
   proto: 'tcp' | 'udp';
   worker: number;
   /** Name of the worker's thread: a process may have several runtimes. */
   thread: string;
-  /** The worker's own number for it. */
+  /** Its number among the worker's sockets of this kind. */
   id: number;
   localAddress: string;
   localPort: number;
@@ -21,7 +22,7 @@ export interface SocketRow {
   remotePort: number;
   /** RFC 9293's name; of a UDP socket CONNECTED or UNCONNECTED. */
   state: string;
-  /** Bytes the program has not read; of a listener, connections it has not accepted. */
+  /** Bytes the program has not read, of UDP with 16 more a datagram and padded to 16; of a listener, connections it has not accepted. */
   recvQ: number;
   /** Bytes the peer has not acknowledged, sent or not; of a listener, its backlog. */
   sendQ: number;
@@ -97,7 +98,37 @@ function tcpSockets(arena: SharedArrayBuffer, owner: SocketOwner, listening: boo
   return rows;
 }
 
+/** The UDP sockets of one worker that have a port, or only those that are not connected. */
+function udpSockets(arena: SharedArrayBuffer, { worker, thread }: SocketOwner, listening: boolean): SocketRow[] {
+  if (new Int32Array(arena)[H_UDP] === 0) return [];
+  const t = new UdpTable(arena);
+  const rows: SocketRow[] = [];
+  for (let u = 0; u < t.sockets; u++) {
+    const flags = t.flags[u]!;
+    const connected = (flags & U_CONNECTED) !== 0;
+    if ((flags & (U_OPEN | U_BOUND)) !== (U_OPEN | U_BOUND) || (listening && connected)) continue;
+    rows.push({
+      proto: 'udp',
+      worker,
+      thread,
+      id: u,
+      localAddress: formatIpv4(t.localIp[u]!),
+      localPort: t.ports[u]! & 0xffff,
+      remoteAddress: connected ? formatIpv4(t.remoteIp[u]!) : '0.0.0.0',
+      remotePort: connected ? t.ports[u]! >>> 16 : 0,
+      state: connected ? 'CONNECTED' : 'UNCONNECTED',
+      recvQ: t.bytes[u]!,
+      sendQ: 0,
+      timer: 'off',
+      timerMs: 0,
+      retransmits: 0,
+    });
+  }
+  return rows;
+}
+
 /** The sockets in a worker's arena. */
 export function listSockets(arena: SharedArrayBuffer, owner: SocketOwner, filter: SocketFilter): SocketRow[] {
-  return filter.tcp ? tcpSockets(arena, owner, filter.listening) : [];
+  const tcp = filter.tcp ? tcpSockets(arena, owner, filter.listening) : [];
+  return filter.udp ? [...tcp, ...udpSockets(arena, owner, filter.listening)] : tcp;
 }

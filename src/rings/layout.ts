@@ -76,6 +76,9 @@ export const H_HEADROOM = 7;
 /** Arena: word where the connections' columns begin (0 before there are any), and how many connections they hold. */
 export const H_TCB = 4;
 export const H_CONNECTIONS = 5;
+/** The same of UDP sockets' columns. */
+export const H_UDP = 6;
+export const H_DATAGRAMS = 7;
 
 // Descriptor
 export const DESC_WORDS = 8;

@@ -6,6 +6,7 @@
  *
  * Several equal ones (SO_REUSEADDR, SO_REUSEPORT within a worker) share by flow hash.
  */
+import { H_DATAGRAMS, H_UDP, HEADER_BYTES } from '../../rings/layout.ts';
 import type { Arena } from '../env.ts';
 import { columnStride } from '../tcp/tcb.ts';
 
@@ -70,12 +71,24 @@ export class UdpTable {
   private readonly firstOf: Int32Array;
   private freeTop = 0;
 
-  constructor(arena: Arena, sockets: number) {
+  /** Takes its columns from the arena, empty, and notes in its header where they are. */
+  constructor(arena: Arena, sockets: number);
+  /** Over columns that another thread made and goes on changing: to be read only. */
+  constructor(memory: SharedArrayBuffer);
+  constructor(arena: Arena | SharedArrayBuffer, size = 0) {
+    const made = !(arena instanceof SharedArrayBuffer);
+    const memory = made ? arena.memory : arena;
+    const header = new Int32Array(memory, 0, HEADER_BYTES >> 2);
+    const sockets = made ? size : header[H_DATAGRAMS]!;
     const stride = columnStride(sockets);
-    const at = arena.take(udpTableWords(sockets));
-    arena.i32.fill(0, at, at + udpTableWords(sockets));
+    const at = made ? arena.take(udpTableWords(sockets)) : header[H_UDP]!;
+    if (made) {
+      arena.i32.fill(0, at, at + udpTableWords(sockets));
+      header[H_DATAGRAMS] = sockets;
+      header[H_UDP] = at;
+    }
     let i = 0;
-    const column = (): Int32Array => new Int32Array(arena.memory, (at + stride * i++) * 4, sockets);
+    const column = (): Int32Array => new Int32Array(memory, (at + stride * i++) * 4, sockets);
     this.sockets = sockets;
     this.flags = column();
     this.localIp = column();
@@ -98,8 +111,8 @@ export class UdpTable {
     this.sentBreath = column();
     this.freeIds = column();
     if (i > COLUMNS) throw new RangeError(`UdpTable has ${i} columns, COLUMNS says ${COLUMNS}`);
-    this.firstOf = new Int32Array(arena.memory, (at + COLUMNS * stride) * 4, 65536);
-    for (let u = sockets - 1; u >= 0; u--) this.freeIds[this.freeTop++] = u;
+    this.firstOf = new Int32Array(memory, (at + COLUMNS * stride) * 4, 65536);
+    if (made) for (let u = sockets - 1; u >= 0; u--) this.freeIds[this.freeTop++] = u;
   }
 
   /** A fresh socket, open and unbound, or -1. */

@@ -12,6 +12,7 @@ import { Questions } from '../../../src/main/questions.ts';
 import { listSockets } from '../../../src/main/socketList.ts';
 import { createArena, SharedArena } from '../../../src/rings/arena.ts';
 import { CLOSED, ESTABLISHED, FIN_WAIT_2, LISTEN, SYN_SENT, TIME_WAIT } from '../../../src/stack/tcp/states.ts';
+import { U_CONNECTED, UdpTable, udpTableWords } from '../../../src/stack/udp/table.ts';
 import { columnStride, T_DEAD, T_PERSIST, TCB_COLUMNS, Tcb } from '../../../src/stack/tcp/tcb.ts';
 
 const dir = mkdtempSync(join(tmpdir(), 'flowring-netstat-'));
@@ -87,6 +88,28 @@ test('what is closed, or freed and not yet reaped, is no socket', () => {
     listSockets(arena, owner, all).map((r) => r.state),
     ['SYN_SENT'],
   );
+});
+
+test('UDP sockets: those that have a port; what waits to be read; connected or not', () => {
+  const arena = createArena(udpTableWords(8) * 4);
+  const udp = new UdpTable(new SharedArena(arena), 8);
+  const [a, b] = [udp.alloc(1 << 16, 1 << 16), udp.alloc(1 << 16, 1 << 16)];
+  assert.equal(listSockets(arena, owner, all), [], 'open, not bound');
+  udp.bind(a, 53);
+  udp.bytes[a] = 96;
+  udp.bind(b, 40_000);
+  udp.ports[b] = (60_000 << 16) | 40_000;
+  udp.localIp[b] = OURS;
+  udp.remoteIp[b] = THEIRS;
+  udp.flags[b]! |= U_CONNECTED;
+  const brief = (listening: boolean) =>
+    listSockets(arena, owner, { ...all, listening }).map((s) => [s.proto, s.localPort, s.remoteAddress, s.remotePort, s.state, s.recvQ]);
+  const server = ['udp', 53, '0.0.0.0', 0, 'UNCONNECTED', 96];
+  assert.equal(brief(false), [server, ['udp', 40_000, '192.0.2.1', 60_000, 'CONNECTED', 0]]);
+  assert.equal(brief(true), [server]);
+  assert.equal(listSockets(arena, owner, { ...all, udp: false }), []);
+  udp.close(b);
+  assert.equal(brief(false), [server]);
 });
 
 /** One exchange of lines. */
