@@ -101,7 +101,7 @@ byte, a failed connection or a wrong body counts for nothing and fails the run.
 - \`tap\`, \`packet\`: ours against a client on the kernel's stack, one worker, layout inline, the whole process on one CPU, offloads at
   the kernel's defaults, idling at its default. The peer is node's module on the kernel's stack behind a veth pair, on the same
   CPU, asked by the same client.
-- `–`: a part by itself, with tinybench: ours and the other form that the row names, in one process.
+- \`–\`: a part by itself, with tinybench: ours and the other form that the row names, in one process.
 `;
 
 /** The document. Questions in the order of \`told\`, answers nobody tells of at the end. */
