@@ -28,25 +28,9 @@ import type { Mctx } from './mctx.ts';
 export const AF_INET = 2;
 export const IPPROTO_TCP = 6;
 export const IPPROTO_UDP = 17;
-export {
-  MSG_PEEK,
-  MSG_TRUNC,
-  SO_BROADCAST,
-  SO_ERROR,
-  SO_RCVBUF,
-  SO_REUSEADDR,
-  SO_REUSEPORT,
-  SO_SNDBUF,
-  SO_TYPE,
-  SOCK_DGRAM,
-  SOCK_STREAM,
-  SOL_SOCKET,
-  TCP_NODELAY,
-} from '../stack/sockets.ts';
+export { MSG_PEEK, MSG_TRUNC, SOCK_DGRAM, SOCK_STREAM } from '../stack/sockets.ts';
 /** No call here waits: accepted by `recv`, and nothing follows from it. */
 export const MSG_DONTWAIT = 0x40;
-export const FIONREAD = 0x541b;
-export const FIONBIO = 0x5421;
 
 /** Whether `s` cannot be a socket's id. The stack knows whether it is open. */
 const bad = (s: number): boolean => (s | 0) !== s || s < 0 || s >= EPOLL_BASE;
@@ -237,24 +221,6 @@ export function shutdown(mctx: Mctx, s: number, how: number): number {
   return mctx.sockets.shutdown(s, how);
 }
 
-/**
- * Value of an option: SOL_SOCKET SO_ERROR (positive errno of the pending error, which it clears; 0 none),
- * IPPROTO_TCP TCP_NODELAY (0 or 1). -EBADF, -ENOPROTOOPT.
- */
-export function getsockopt(mctx: Mctx, s: number, level: number, option: number): number {
-  if (!isSocket(mctx.sockets, s)) return -EBADF;
-  return mctx.sockets.getOption(s, level, option);
-}
-
-/**
- * Sets IPPROTO_TCP TCP_NODELAY (not 0: Nagle's algorithm is off); of UDP sockets SOL_SOCKET's SO_BROADCAST, SO_REUSEADDR,
- * SO_REUSEPORT, SO_RCVBUF and SO_SNDBUF (at most what the configuration says). 0, -EBADF, -ENOPROTOOPT, -EINVAL.
- */
-export function setsockopt(mctx: Mctx, s: number, level: number, option: number, value: number): number {
-  if (!isSocket(mctx.sockets, s)) return -EBADF;
-  return Number.isInteger(value) ? mctx.sockets.setOption(s, level, option, value) : -EINVAL;
-}
-
 /** Fills `into` with the socket's own address ('0.0.0.0' when bound to any) and port. 0, -EBADF, -ENOTSOCK. */
 export function getsockname(mctx: Mctx, s: number, into: SocketAddress): number {
   if (!isSocket(mctx.sockets, s)) return -EBADF;
@@ -275,15 +241,4 @@ export function getpeername(mctx: Mctx, s: number, into: SocketAddress): number 
   into.address = formatAddress(mctx.sockets.remoteAddress(s));
   into.port = port;
   return 0;
-}
-
-/**
- * FIONREAD: bytes that wait to be read. FIONBIO with `value` not 0: 0, sockets are nonblocking; with 0: -EOPNOTSUPP,
- * there is no blocking mode. Other requests: -EINVAL. -EBADF.
- */
-export function socketIoctl(mctx: Mctx, s: number, request: number, value = 1): number {
-  if (!isSocket(mctx.sockets, s)) return -EBADF;
-  if (request === FIONREAD) return mctx.sockets.readable(s);
-  if (request !== FIONBIO) return -EINVAL;
-  return value !== 0 ? 0 : -EOPNOTSUPP;
 }

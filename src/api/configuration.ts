@@ -34,6 +34,12 @@ const FIELDS: readonly Entry[] = [
   ['rcvbufSize', 'tcp.rcvbuf', (c) => c.config.rcvbuf, same],
   ['sndbufSize', 'tcp.sndbuf', (c) => c.config.sndbuf, same],
   ['tcpTimewait', 'tcp.time-wait-ms', (c) => c.config.timeWaitMs / 1000, (seconds) => seconds * 1000],
+  [
+    'tcpTimeout',
+    'tcp.idle-timeout-ms',
+    (c) => (c.config.idleTimeoutMs === 0 ? -1 : c.config.idleTimeoutMs / 1000),
+    (seconds) => seconds * 1000,
+  ],
 ];
 
 /**

@@ -17,11 +17,8 @@ export {
   bind,
   close,
   connect,
-  FIONBIO,
-  FIONREAD,
   getpeername,
   getsockname,
-  getsockopt,
   initRss,
   IPPROTO_TCP,
   IPPROTO_UDP,
@@ -33,21 +30,10 @@ export {
   read,
   recv,
   setsockNonblock,
-  setsockopt,
   shutdown,
-  SO_BROADCAST,
-  SO_ERROR,
-  SO_RCVBUF,
-  SO_REUSEADDR,
-  SO_REUSEPORT,
-  SO_SNDBUF,
-  SO_TYPE,
   SOCK_DGRAM,
   SOCK_STREAM,
   socket,
-  socketIoctl,
-  SOL_SOCKET,
-  TCP_NODELAY,
   write,
 } from './calls.ts';
 export { getconf, setconf } from './configuration.ts';
@@ -60,6 +46,34 @@ export { epollCreate, epollCtl, epollWait, nowMs, nowUs, run, stop } from './loo
 export type { EventHandler } from './loop.ts';
 export { coreAffinitize, createContext, destroyContext } from './mctx.ts';
 export type { Mctx } from './mctx.ts';
+export {
+  FIONBIO,
+  FIONREAD,
+  getsockopt,
+  setsockopt,
+  SIOCOUTQ,
+  SO_ACCEPTCONN,
+  SO_BROADCAST,
+  SO_ERROR,
+  SO_KEEPALIVE,
+  SO_LINGER,
+  SO_RCVBUF,
+  SO_REUSEADDR,
+  SO_REUSEPORT,
+  SO_SNDBUF,
+  SO_TYPE,
+  socketIoctl,
+  SOL_SOCKET,
+  TCP_INFO,
+  TCP_KEEPCNT,
+  TCP_KEEPIDLE,
+  TCP_KEEPINTVL,
+  TCP_MAXSEG,
+  TCP_NODELAY,
+  TCP_USER_TIMEOUT,
+  TcpInfo,
+} from './options.ts';
+export type { Linger } from './options.ts';
 export { registerSignal, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH } from './signals.ts';
 export { IOV_MAX, readv, writev } from './vectors.ts';
 export type { IoVector } from './vectors.ts';

@@ -196,6 +196,10 @@ export class Pipes implements SocketKind {
     return this.isOpen(s) && this.bitOf(s) === WRITER && (this.known[k] & READER) !== 0 ? this.bytes - this.used[k] : 0;
   }
 
+  queued(s: number): number {
+    return this.readable(s);
+  }
+
   bind(s: number): number {
     return this.notSocket(s);
   }

@@ -55,6 +55,9 @@ class NoSocket implements SocketKind {
   writable(): number {
     return 0;
   }
+  queued(): number {
+    return 0;
+  }
   takeError(): number {
     return 0;
   }
@@ -196,6 +199,10 @@ export class SocketTable implements Sockets {
 
   writable(s: number): number {
     return this.of(s).writable(s);
+  }
+
+  queued(s: number): number {
+    return this.of(s).queued(s);
   }
 
   takeError(s: number): number {

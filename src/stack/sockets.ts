@@ -139,6 +139,8 @@ export interface SocketCalls {
   readable(s: number): number;
   /** Bytes that write would take now. */
   writable(s: number): number;
+  /** Bytes written that the peer has not acknowledged; of a datagram socket 0, of a pipe what is in it. */
+  queued(s: number): number;
   /** Returns and clears SO_ERROR (positive errno, 0 none). */
   takeError(s: number): number;
   /** RFC 9293 state number (tcp/states.ts). */

@@ -357,6 +357,10 @@ export class TcpSockets implements SocketKind {
     return room > 0 ? room : 0;
   }
 
+  queued(s: number): number {
+    return this.isOpen(s) ? this.sbLen[s] : 0;
+  }
+
   takeError(s: number): number {
     if (!this.isOpen(s)) return 0;
     let error = this.errorOf[s];

@@ -245,6 +245,11 @@ export class UdpSockets implements SocketKind {
     return u < 0 || (this.flags[u] & (U_FULL | U_WRSHUT)) !== 0 ? 0 : this.output.payloadMax();
   }
 
+  /** What was taken stands in frames already. */
+  queued(): number {
+    return 0;
+  }
+
   takeError(s: number): number {
     const u = this.index(s);
     return u < 0 ? 0 : this.takeErrorOf(u);

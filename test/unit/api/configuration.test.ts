@@ -16,6 +16,7 @@ test('getconf reads what runs', () => {
     rcvbufSize: CONFIG.rcvbuf,
     sndbufSize: CONFIG.sndbuf,
     tcpTimewait: CONFIG.timeWaitMs / 1000,
+    tcpTimeout: -1,
   });
   assert.is(m.setconf(conf), 0, 'and that is what setconf takes');
 });
@@ -24,11 +25,11 @@ test('setconf refuses what differs, with the option that sets it; 0 and less ask
   new FakeWorker();
   assert.is(m.setconf({ rcvbufSize: 0, sndbufSize: -1 }), 0);
   assert.throws(
-    () => m.setconf({ rcvbufSize: 8192, tcpTimewait: 3, numCores: 4 }),
+    () => m.setconf({ rcvbufSize: 8192, tcpTimewait: 3, tcpTimeout: 30, numCores: 4 }),
     (e: m.FlowringError) =>
       e.code === 'FLOWRING_CONFIG' &&
       e.message.includes(`rcvbufSize is ${CONFIG.rcvbuf}, not 8192`) &&
-      e.message.endsWith('--set tcp.rcvbuf=8192 --set tcp.time-wait-ms=3000'),
+      e.message.endsWith('--set tcp.rcvbuf=8192 --set tcp.time-wait-ms=3000 --set tcp.idle-timeout-ms=30000'),
   );
   injectContext(null);
   for (const call of [() => m.getconf({}), () => m.setconf({})])

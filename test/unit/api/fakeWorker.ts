@@ -284,6 +284,10 @@ export class FakeSockets implements Sockets {
     return this.live(s)?.room ?? 0;
   }
 
+  queued(s: number): number {
+    return this.live(s)?.outbox.length ?? 0;
+  }
+
   takeError(s: number): number {
     const f = this.all[s]!;
     const e = f.error;
