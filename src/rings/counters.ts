@@ -34,7 +34,6 @@ export const C_REDIRECTED = 19;
 /** Nanoseconds per stage of the breath, from one breath in 64 scaled up. */
 export const C_STAGE_PULL = 20;
 export const C_STAGE_INPUT = 21;
-export const C_STAGE_TIMERS = 22;
 export const C_STAGE_APP = 23;
 export const C_STAGE_OUTPUT = 24;
 export const C_STAGE_PUSH = 25;
@@ -112,7 +111,6 @@ export const COUNTER_NAME: Readonly<Record<number, string>> = {
   19: 'redirected',
   20: 'stagePullNs',
   21: 'stageInputNs',
-  22: 'stageTimersNs',
   23: 'stageAppNs',
   24: 'stageOutputNs',
   25: 'stagePushNs',

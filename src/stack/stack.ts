@@ -131,6 +131,7 @@ export function assembleStack(env: StackEnv): { stack: Stack; machine: Machine }
       drop(DROP_BAD_DESCRIPTOR);
       return false;
     }
+    const before = frames.owner[f];
     frames.owner[f] = mine;
     const inFrame = (data >>> 16) + (data & 0xffff);
     if (inFrame > frames.frameBytes || (data & 0xffff) < 14) {
@@ -145,17 +146,21 @@ export function assembleStack(env: StackEnv): { stack: Stack; machine: Machine }
       return true;
     }
     arrivedTrain[f] = 1;
-    return claimTrain(d, f, data & 0xffff);
+    return claimTrain(d, f, data & 0xffff, before);
   }
 
   // hot: per packet
-  function claimTrain(d: number, f: number, linear: number): boolean {
+  /**
+   * The links of a train: a descriptor has link 0's generation only, so a link is known by its owner. Whoever put the train on
+   * the ring wrote the same into all of them (`before` is link 0's); a frame that somebody else holds is not touched.
+   */
+  function claimTrain(d: number, f: number, linear: number, before: number): boolean {
     let bytes = linear;
     let links = 1;
     let last = f;
     let sound = true;
     for (let g = frames.next[f]; g !== -1; g = frames.next[g]) {
-      if (g < 0 || g >= frames.frames || ++links > TRAIN_LINKS_MAX || frames.length[g] <= 0 || frames.length[g] > frames.frameBytes) {
+      if (!isLink(g, before) || ++links > TRAIN_LINKS_MAX) {
         // Beyond this link nothing can be trusted: what is before it goes home.
         frames.next[last] = -1;
         sound = false;
@@ -169,6 +174,11 @@ export function assembleStack(env: StackEnv): { stack: Stack; machine: Machine }
     port.freeTrain(f);
     drop(DROP_BAD_DESCRIPTOR);
     return false;
+  }
+
+  // hot: per packet
+  function isLink(g: number, owner: number): boolean {
+    return g >= 0 && g < frames.frames && frames.owner[g] === owner && frames.length[g] > 0 && frames.length[g] <= frames.frameBytes;
   }
 
   // hot: per burst

@@ -5,7 +5,8 @@
  *
  *   level 0: 256 slots of 1 ms      level 1: 256 slots of 256 ms      level 2: 256 slots of 65.5 s
  *
- * When a level's index wraps, the next slot of the level above is emptied and its entries sink.
+ * When a level's index wraps, the next slot of the level above is emptied and its entries sink. After a standstill of hours
+ * `advance` takes some hundred steps.
  */
 import type { Arena } from '../env.ts';
 import type { Tcb } from './tcb.ts';
@@ -23,7 +24,11 @@ export class Wheel {
   private readonly next: Int32Array;
   private readonly prev: Int32Array;
   private now: number;
+  /** Entries of each level. */
+  private readonly inLevel = new Int32Array(3);
   count = 0;
+  /** Slots looked at so far: what catching up cost. */
+  steps = 0;
 
   constructor(arena: Arena, tcb: Tcb, nowMs: number) {
     this.heads = new Int32Array(arena.memory, arena.take(WHEEL_WORDS) * 4, WHEEL_WORDS).fill(0);
@@ -60,6 +65,7 @@ export class Wheel {
     if (head !== 0) this.prev[head - 1] = c + 1;
     this.heads[s] = c + 1;
     this.count++;
+    this.inLevel[s >> 8]++;
   }
 
   // hot: per packet
@@ -73,6 +79,7 @@ export class Wheel {
     if (n !== 0) this.prev[n - 1] = p;
     this.slot[c] = 0;
     this.count--;
+    this.inLevel[(s - 1) >> 8]--;
   }
 
   // hot: per burst
@@ -80,12 +87,18 @@ export class Wheel {
   advance(nowMs: number, fire: (c: number) => void): number {
     let fired = 0;
     while (((nowMs - this.now) | 0) > 0) {
-      if (this.count === 0) {
-        this.now = nowMs;
-        break;
+      // A level without entries is passed over, so that catching up after a standstill costs slots, not milliseconds.
+      if (this.inLevel[0] === 0) {
+        const last = this.count === 0 ? nowMs : this.now | (this.inLevel[1] === 0 ? 0xffff : 0xff);
+        if (((nowMs - last) | 0) <= 0) {
+          this.now = nowMs;
+          break;
+        }
+        this.now = last;
       }
       const t = (this.now + 1) | 0;
       this.now = t;
+      this.steps++;
       if ((t & 255) === 0) {
         if ((t & 0xffff) === 0) this.sink(512 + ((t >>> 16) & 255));
         this.sink(256 + ((t >>> 8) & 255));
@@ -121,6 +134,7 @@ export class Wheel {
     if (head !== 0) this.prev[head - 1] = c + 1;
     this.heads[s] = c + 1;
     this.count++;
+    this.inLevel[0]++;
   }
 
   /** Milliseconds from `nowMs` to the first entry, 0 when due, -1 when there is none. Upper levels answer their slot's start. */

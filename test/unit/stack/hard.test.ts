@@ -2,10 +2,29 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { C_TCP_CHALLENGE_ACKS, C_TCP_FAST_RETRANS } from '../../../src/rings/counters.ts';
+import { DROP_BAD_DESCRIPTOR } from '../../../src/rings/drops.ts';
+import {
+  D_DATA,
+  D_FLAGS_GSO,
+  D_FRAME,
+  D_OFFSETS,
+  D_SEGS_VLAN,
+  D_TOTAL,
+  F_CSUM_OK,
+  F_IPCSUM_OK,
+  F_PARSED,
+  F_TCP,
+  F_TRAIN,
+  OWNER_BROKER,
+  OWNER_FREE,
+  OWNER_RING,
+  OWNER_WORKER,
+} from '../../../src/rings/layout.ts';
+import { setIpv4 } from '../../../src/wire/ipv4.ts';
 import { ECONNREFUSED, EINPROGRESS } from '../../../src/stack/sockets.ts';
 import { IsnGenerator } from '../../../src/stack/tcp/isn.ts';
 import { CLOSE_WAIT, CLOSED, ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, SYN_RCVD } from '../../../src/stack/tcp/states.ts';
-import { ACK, FIN, PEER, PSH, RST, SYN, Trace, trace } from './trace.ts';
+import { ACK, FIN, OURS, PEER, PSH, RST, SYN, Trace, trace } from './trace.ts';
 
 const crossed = (t: Trace): number => {
   const s = t.sockets.open();
@@ -268,6 +287,37 @@ test('PAWS: a timestamp remembered for more than 24 days proves nothing and is r
   }
   t.out.length = 0;
   t.end();
+});
+
+test('a train with a link that somebody else holds is refused, and the link is left alone', () => {
+  for (const owner of [OWNER_FREE, OWNER_BROKER, OWNER_WORKER + 1, OWNER_RING]) {
+    const t = new Trace({ config: { trainLinksMax: 8 } });
+    const s = t.accepted();
+    const d = t.build(ACK | PSH, { seq: 1, ack: 1, len: 1000 });
+    const g = t.takeFrame();
+    t.frames.next[d[D_FRAME]!] = g;
+    t.frames.next[g] = -1;
+    t.frames.length[g] = 500;
+    t.frames.owner[g] = owner;
+    d[D_FLAGS_GSO] = (1000 << 16) | F_TRAIN | F_TCP;
+    d[D_TOTAL]! += 500;
+    d[D_SEGS_VLAN] = 2;
+    const v = t.frames.view;
+    const ip = t.frames.offset[d[D_FRAME]!]! + (d[D_DATA]! >>> 16) + 14;
+    setIpv4(v, ip, v.getUint16(ip + 2) + 500, 1, 6, PEER, OURS);
+    d[D_FLAGS_GSO]! |= F_PARSED | F_CSUM_OK | F_IPCSUM_OK;
+    d[D_OFFSETS] = (34 << 16) | (14 << 8);
+    t.put(d);
+    t.breath();
+    assert.is(t.sockets.readable(s), owner === OWNER_RING ? 1500 : 0, `owner ${owner}`);
+    assert.is(t.drop(DROP_BAD_DESCRIPTOR), owner === OWNER_RING ? 0 : 1);
+    if (owner !== OWNER_RING) {
+      assert.is(t.frames.owner[g], owner);
+      t.home(g);
+    }
+    t.out.length = 0;
+    t.end();
+  }
 });
 
 test.run();
