@@ -5,6 +5,8 @@
 import { C_RX_BYTES_COPIED } from '../rings/counters.ts';
 import { COPY_TO_ARENA, COPY_WORDS, NATIVE_COPY_MIN } from './env.ts';
 import type { StackEnv } from './env.ts';
+import { arenaMemory, copyWords, packetMemory } from './wordCopy.ts';
+import type { Memory } from './wordCopy.ts';
 
 const ENTRIES = 1024;
 export const MOVES_WORDS = ENTRIES * COPY_WORDS;
@@ -12,10 +14,8 @@ export const MOVES_WORDS = ENTRIES * COPY_WORDS;
 export class Moves {
   private readonly env: StackEnv;
   private readonly at: number;
-  private readonly words: Int32Array;
-  private readonly arena8: Uint8Array;
-  private readonly frame8: Uint8Array;
-  private readonly frame32: Int32Array;
+  private readonly arena: Memory;
+  private readonly packets: Memory;
   private readonly counted: Float64Array;
   /** Heads of frames (trains) that go home after the copies. */
   private readonly late: Int32Array;
@@ -25,10 +25,8 @@ export class Moves {
   constructor(env: StackEnv) {
     this.env = env;
     this.at = env.arena.take(MOVES_WORDS);
-    this.words = env.arena.i32;
-    this.arena8 = env.arena.u8;
-    this.frame8 = env.port.frames.u8;
-    this.frame32 = env.port.frames.i32;
+    this.arena = arenaMemory(env);
+    this.packets = packetMemory(env);
     this.counted = env.counters.v;
     this.late = new Int32Array(ENTRIES);
   }
@@ -37,22 +35,17 @@ export class Moves {
   /** Copies `n` bytes from packet memory byte `src` to arena byte `dst`, now or at the flush. */
   add(dst: number, src: number, n: number): void {
     this.counted[C_RX_BYTES_COPIED] += n;
-    if (n > NATIVE_COPY_MIN) {
-      if (this.entries === ENTRIES) this.flush();
-      const e = this.at + this.entries++ * COPY_WORDS;
-      const words = this.words;
-      words[e] = dst;
-      words[e + 1] = src;
-      words[e + 2] = n;
-      words[e + 3] = COPY_TO_ARENA << 16;
+    if (n <= NATIVE_COPY_MIN) {
+      copyWords(this.arena, dst, this.packets, src, n);
       return;
     }
-    let i = 0;
-    if (((dst | src) & 3) === 0) {
-      const whole = n & ~3;
-      for (; i < whole; i += 4) this.words[(dst + i) >> 2] = this.frame32[(src + i) >> 2];
-    }
-    for (; i < n; i++) this.arena8[dst + i] = this.frame8[src + i];
+    if (this.entries === ENTRIES) this.flush();
+    const e = this.at + this.entries++ * COPY_WORDS;
+    const words = this.arena.i32;
+    words[e] = dst;
+    words[e + 1] = src;
+    words[e + 2] = n;
+    words[e + 3] = COPY_TO_ARENA << 16;
   }
 
   // hot: per packet

@@ -30,6 +30,8 @@ import { LEN_IPV4, setIpv4 } from '../wire/ipv4.ts';
 import { COPY_FROM_ARENA, COPY_WORDS, NATIVE_COPY_MIN, WORK_CUT } from './env.ts';
 import type { StackConfig, StackEnv } from './env.ts';
 import type { Neighbor } from './neighbor.ts';
+import { arenaMemory, copyWords, packetMemory } from './wordCopy.ts';
+import type { Memory } from './wordCopy.ts';
 
 /** Bytes before L4. */
 const LEN_L4_AT = LEN_ETHERNET + LEN_IPV4;
@@ -58,9 +60,8 @@ export class Transmit implements Ipv4Out {
   private readonly env: StackEnv;
   private readonly neighbor: Neighbor;
   private readonly words: Int32Array;
-  private readonly arena8: Uint8Array;
-  private readonly frame8: Uint8Array;
-  private readonly frame32: Int32Array;
+  private readonly arena: Memory;
+  private readonly packets: Memory;
   private readonly counted: Float64Array;
   private readonly batchMax: number;
   private readonly descAt: number;
@@ -82,9 +83,8 @@ export class Transmit implements Ipv4Out {
     this.env = env;
     this.neighbor = neighbor;
     this.words = env.arena.i32;
-    this.arena8 = env.arena.u8;
-    this.frame8 = env.port.frames.u8;
-    this.frame32 = env.port.frames.i32;
+    this.arena = arenaMemory(env);
+    this.packets = packetMemory(env);
     this.counted = env.counters.v;
     this.batchMax = env.config.burst;
     this.descAt = env.arena.take(this.batchMax * DESC_WORDS);
@@ -143,12 +143,7 @@ export class Transmit implements Ipv4Out {
       words[e + 3] = (COPY_FROM_ARENA << 16) | this.count;
       return;
     }
-    let i = 0;
-    if (((dst | src) & 3) === 0) {
-      const whole = n & ~3;
-      for (; i < whole; i += 4) this.frame32[(dst + i) >> 2] = this.words[(src + i) >> 2];
-    }
-    for (; i < n; i++) this.frame8[dst + i] = this.arena8[src + i];
+    copyWords(this.packets, dst, this.arena, src, n);
   }
 
   // hot: per packet

@@ -2,11 +2,12 @@
  * Copies between the application's buffers and ours, at the end of read() and write(): more than NATIVE_COPY_MIN bytes go
  * on a list that one burst runs, less are copied here by 32-bit words where both sides are aligned.
  *
- * The word views of the last two application buffers are kept: an application that alternates a request and a reply
- * buffer would otherwise make a view a call.
+ * The views of the last two application buffers are kept: an application that alternates a request and a reply
+ * buffer would otherwise make views a call.
  */
 import { COPY_FROM_ARENA, COPY_TO_ARENA, COPY_WORDS, NATIVE_COPY_MIN } from '../env.ts';
 import type { StackEnv } from '../env.ts';
+import { arenaMemory, copyWords, Memory, packetMemory } from '../wordCopy.ts';
 
 const ENTRIES = 512;
 export const USER_COPY_WORDS = ENTRIES * COPY_WORDS;
@@ -14,65 +15,63 @@ export const USER_COPY_WORDS = ENTRIES * COPY_WORDS;
 export class UserCopy {
   private readonly env: StackEnv;
   private readonly at: number;
-  private readonly words: Int32Array;
-  private readonly arena8: Uint8Array;
-  private readonly frame8: Uint8Array;
-  private readonly frame32: Int32Array;
+  private readonly arena: Memory;
+  private readonly packets: Memory;
   private entries = 0;
+  /** The last two buffers, their whole memories, and where in them they begin. */
   private bufferA: Uint8Array;
   private bufferB: Uint8Array;
-  private wordsA: Int32Array;
-  private wordsB: Int32Array;
+  private memoryA: Memory;
+  private memoryB: Memory;
   private baseA = 0;
   private baseB = 0;
-  private user: Uint8Array;
-  private user32: Int32Array;
+  private buffer: Uint8Array;
+  private user: Memory;
   private userBase = 0;
 
   constructor(env: StackEnv) {
     this.env = env;
     this.at = env.arena.take(USER_COPY_WORDS);
-    this.words = env.arena.i32;
-    this.arena8 = env.arena.u8;
-    this.frame8 = env.port.frames.u8;
-    this.frame32 = env.port.frames.i32;
+    this.arena = arenaMemory(env);
+    this.packets = packetMemory(env);
     this.bufferA = new Uint8Array(0);
     this.bufferB = new Uint8Array(0);
-    this.wordsA = new Int32Array(0);
-    this.wordsB = new Int32Array(0);
-    this.user = this.bufferA;
-    this.user32 = this.wordsA;
+    this.memoryA = new Memory(this.bufferA, new Int32Array(0));
+    this.memoryB = this.memoryA;
+    this.buffer = this.bufferA;
+    this.user = this.memoryA;
   }
 
   // hot: per packet
   begin(buffer: Uint8Array): void {
     if (buffer !== this.bufferA) this.turnTo(buffer);
-    this.user = this.bufferA;
-    this.user32 = this.wordsA;
+    this.buffer = buffer;
+    this.user = this.memoryA;
     this.userBase = this.baseA;
   }
 
   private turnTo(buffer: Uint8Array): void {
     const b = this.bufferA;
-    const w = this.wordsA;
+    const memory = this.memoryA;
     const at = this.baseA;
     if (buffer === this.bufferB) {
       this.bufferA = this.bufferB;
-      this.wordsA = this.wordsB;
+      this.memoryA = this.memoryB;
       this.baseA = this.baseB;
     } else {
+      const all = buffer.buffer;
       this.bufferA = buffer;
-      this.wordsA = new Int32Array(buffer.buffer, 0, buffer.buffer.byteLength >> 2);
+      this.memoryA = new Memory(new Uint8Array(all), new Int32Array(all, 0, all.byteLength >> 2));
       this.baseA = buffer.byteOffset;
     }
     this.bufferB = b;
-    this.wordsB = w;
+    this.memoryB = memory;
     this.baseB = at;
   }
 
   private list(dst: number, src: number, n: number, kind: number): void {
     const e = this.at + this.entries++ * COPY_WORDS;
-    const words = this.words;
+    const words = this.arena.i32;
     words[e] = dst;
     words[e + 1] = src;
     words[e + 2] = n;
@@ -87,13 +86,7 @@ export class UserCopy {
       this.list(dst, src, n, 0);
       return;
     }
-    const to = this.userBase + dst;
-    let i = 0;
-    if (((to | src) & 3) === 0) {
-      const whole = n & ~3;
-      for (; i < whole; i += 4) this.user32[(to + i) >> 2] = this.frame32[(src + i) >> 2];
-    }
-    for (; i < n; i++) this.user[dst + i] = this.frame8[src + i];
+    copyWords(this.user, this.userBase + dst, this.packets, src, n);
   }
 
   // hot: per packet
@@ -104,13 +97,7 @@ export class UserCopy {
       this.list(dst, src, n, COPY_FROM_ARENA);
       return;
     }
-    const to = this.userBase + dst;
-    let i = 0;
-    if (((to | src) & 3) === 0) {
-      const whole = n & ~3;
-      for (; i < whole; i += 4) this.user32[(to + i) >> 2] = this.words[(src + i) >> 2];
-    }
-    for (; i < n; i++) this.user[dst + i] = this.arena8[src + i];
+    copyWords(this.user, this.userBase + dst, this.arena, src, n);
   }
 
   // hot: per packet
@@ -121,13 +108,7 @@ export class UserCopy {
       this.list(dst, src, n, COPY_TO_ARENA);
       return;
     }
-    const from = this.userBase + src;
-    let i = 0;
-    if (((from | dst) & 3) === 0) {
-      const whole = n & ~3;
-      for (; i < whole; i += 4) this.words[(dst + i) >> 2] = this.user32[(from + i) >> 2];
-    }
-    for (; i < n; i++) this.arena8[dst + i] = this.user[src + i];
+    copyWords(this.arena, dst, this.user, this.userBase + src, n);
   }
 
   // hot: per packet
@@ -138,20 +119,14 @@ export class UserCopy {
       this.list(dst, src, n, 0);
       return;
     }
-    const from = this.userBase + src;
-    let i = 0;
-    if (((from | dst) & 3) === 0) {
-      const whole = n & ~3;
-      for (; i < whole; i += 4) this.frame32[(dst + i) >> 2] = this.user32[(from + i) >> 2];
-    }
-    for (; i < n; i++) this.frame8[dst + i] = this.user[src + i];
+    copyWords(this.packets, dst, this.user, this.userBase + src, n);
   }
 
   // hot: per burst
   /** Ends a read: the bytes are there when this returns. */
   toUser(): void {
     if (this.entries === 0) return;
-    this.env.bursts.toUser(this.user, this.at, this.entries);
+    this.env.bursts.toUser(this.buffer, this.at, this.entries);
     this.entries = 0;
   }
 
@@ -159,7 +134,7 @@ export class UserCopy {
   /** Ends a write: the buffer is the application's again when this returns. */
   fromUser(): void {
     if (this.entries === 0) return;
-    this.env.bursts.fromUser(this.user, this.at, this.entries);
+    this.env.bursts.fromUser(this.buffer, this.at, this.entries);
     this.entries = 0;
   }
 }

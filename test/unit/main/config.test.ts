@@ -223,6 +223,8 @@ test("mTCP's files load; what has no meaning here is reported with the reason", 
   assert.is(values.tcpRcvbuf, 8192);
   assert.is(values.tcpSndbuf, 8192);
   assert.is(values.tcpTimeWaitMs, 2000);
+  assert.is(values.tcpIdleTimeoutMs, 30000);
+  assert.is(load({ file: file('never.conf', 'tcp_timeout = -1\n') }).values.tcpIdleTimeoutMs, 0);
   assert.is(values.address, '192.0.2.5/24');
   assert.is(origin('workers'), `${path}:3 (num_cores)`);
   assert.equal(
