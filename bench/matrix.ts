@@ -1,7 +1,7 @@
 /** The large questions: every case over every port that was asked for, against node's modules doing the same. */
 import { clientProblem } from './client.ts';
 import { type Case, duel, type Side } from './duel.ts';
-import { Network, networkProblem } from './network.ts';
+import { hasTun, Network, networkProblem } from './network.ts';
 import { hasProgram } from './program.ts';
 import type { Plan, PortName, Sheet } from './question.ts';
 import { benchServer, CannotRun, type Client, CLIENT_NAMES, type OurProgram, type Server, startNode, startOurs } from './server.ts';
@@ -73,7 +73,8 @@ async function measure(g: Group, port: PortName, net: Network | null, plan: Plan
 
 /** Why a port cannot be measured here, or null. */
 function portProblem(port: PortName, noNetwork: string | null, noClient: string | null): string | null {
-  return port === 'switch' ? null : (noNetwork ?? noClient);
+  if (port === 'switch') return null;
+  return noNetwork ?? noClient ?? (port === 'tap' && !hasTun() ? 'no /dev/net/tun' : null);
 }
 
 export async function matrix(groups: readonly Group[], plan: Plan, sheet: Sheet): Promise<void> {

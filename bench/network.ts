@@ -54,6 +54,7 @@ export class Network {
       this.address(this.client, 'frbn0', NODE_CLIENT_IP);
       this.address(this.server, 'frbn1', NODE_IP);
       this.address(this.client, 'frbp0', '203.0.113.1');
+      if (!hasTun()) return;
       call('ip', '-n', this.client, 'tuntap', 'add', 'dev', TAP_DEVICE, 'mode', 'tap', 'vnet_hdr');
       this.address(this.client, TAP_DEVICE, '192.0.2.1');
       call('ip', '-n', this.client, 'link', 'set', TAP_DEVICE, 'up');
@@ -85,6 +86,8 @@ export class Network {
   }
 }
 
+export const hasTun = (): boolean => existsSync('/dev/net/tun');
+
 /** Why there can be no namespaces here, or null. */
 export function networkProblem(): string | null {
   if (process.getuid?.() !== 0) return 'not root';
@@ -93,6 +96,5 @@ export function networkProblem(): string | null {
   if (made.error !== undefined) return 'no program ip';
   if (made.status !== 0) return `no network namespaces (${made.stderr.trim()})`;
   removeNamespace(probe);
-  if (!existsSync('/dev/net/tun')) return 'no /dev/net/tun';
   return null;
 }
