@@ -43,6 +43,25 @@ const FIELDS: readonly Entry[] = [
 ];
 
 /**
+ * Checks that the run was configured by `configFile`, as mTCP's programs name theirs; left out, that there is a stack. 0.
+ *
+ * @throws FlowringError FLOWRING_CONFIG when it was another file or none, naming the option; FLOWRING_NO_STACK.
+ *
+ * @example
+ * init('server.conf'); // flowring run program.mjs --config server.conf
+ */
+export function init(configFile?: string): number {
+  const { configFile: file } = workerContext('init');
+  if (configFile === undefined) return 0;
+  const wanted = configFile.replace(/^(\.\/)+/, '');
+  if (file !== null && (file === wanted || file.endsWith(`/${wanted}`))) return 0;
+  throw new FlowringError(
+    'FLOWRING_CONFIG',
+    `init: this run was configured by ${file ?? 'no file'}, not ${configFile}; a file is read before the program is loaded: start it with --config ${configFile}`,
+  );
+}
+
+/**
  * Fills `into` with what this worker runs with. 0.
  *
  * @throws FlowringError FLOWRING_NO_STACK outside a stack worker.

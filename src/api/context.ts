@@ -17,6 +17,8 @@ export interface WorkerContext {
   readonly counters: Counters;
   /** What the stack was made with. */
   readonly config: StackConfig;
+  /** The configuration file of the run, absolute; null where there was none. */
+  readonly configFile: string | null;
   /**
    * Driver-owned loop: `handler` is called once every full breath, between input and output. It must return quickly and
    * not block. Returns true when it has more to do at once (events left on its list): the next breath then follows

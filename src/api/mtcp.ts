@@ -36,7 +36,7 @@ export {
   socket,
   write,
 } from './calls.ts';
-export { getconf, setconf } from './configuration.ts';
+export { getconf, init, setconf } from './configuration.ts';
 export type { MtcpConf } from './configuration.ts';
 export { recvfrom, sendto } from './datagrams.ts';
 export { EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EpollEvents } from './epoll.ts';

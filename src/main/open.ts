@@ -154,7 +154,7 @@ export function openRuntime(config: ResolvedConfig, warn: (line: string) => void
   const port = openPort(c);
   for (const o of port.offloads) warn(`${port.attachment.name}: ${o.name}: ${o.provider}${o.reason === '' ? '' : ` (${o.reason})`}`);
   try {
-    return new Runtime(runtimeOptions(c, port, '', plan.cpus, controlPath(suffix)));
+    return new Runtime({ ...runtimeOptions(c, port, '', plan.cpus, controlPath(suffix)), configFile: config.file });
   } catch (error) {
     port.close();
     throw error;

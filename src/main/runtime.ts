@@ -60,6 +60,8 @@ export interface RuntimeOptions {
   controlPath: string | null;
   /** Descriptor the programs' stdout goes to. */
   stdout: 1 | 2;
+  /** The configuration file behind these options, absolute, if there was one. */
+  configFile?: string | null;
   background: BackgroundOptions;
 }
 

@@ -139,6 +139,7 @@ export function buildPlan(o: RuntimeOptions): { plan: RuntimePlan; nativeIds: nu
     drainMs: o.drainMs,
     backgroundQueue: o.background.queue,
     stdout: o.stdout,
+    configFile: o.configFile ?? null,
   };
   return { plan, nativeIds };
 }

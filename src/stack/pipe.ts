@@ -12,7 +12,7 @@
  */
 import type { StackConfig, StackEnv } from './env.ts';
 import type { Ready } from './readyList.ts';
-import { EAGAIN, EBADF, EMFILE, ENOTSOCK, EPIPE, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, MSG_PEEK } from './sockets.ts';
+import { EAGAIN, EBADF, EMFILE, ENOTSOCK, EOPNOTSUPP, EPIPE, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, MSG_PEEK } from './sockets.ts';
 import type { SocketKind } from './sockets.ts';
 import { CLOSED } from './tcp/states.ts';
 import type { UserCopy } from './tcp/userCopy.ts';
@@ -238,6 +238,7 @@ export class Pipes implements SocketKind {
 
   /** What recv() asks with its flags; Linux has it for sockets only. */
   receiveFrom(s: number, buffer: Uint8Array, offset: number, length: number, flags: number): number {
+    if ((flags & ~MSG_PEEK) !== 0) return this.isOpen(s) ? -EOPNOTSUPP : -EBADF;
     return this.read(s, buffer, offset, length, (flags & MSG_PEEK) !== 0);
   }
 

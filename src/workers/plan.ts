@@ -104,6 +104,8 @@ export interface RuntimePlan {
   backgroundQueue: number;
   /** Where the programs' stdout goes: 1, or 2 when main's stdout carries something else. */
   stdout: 1 | 2;
+  /** The configuration file that was read, absolute, or null. */
+  configFile: string | null;
 }
 
 /** Thread `id`: a worker's, DISPATCHER or TRANSMITTER. */

@@ -241,6 +241,7 @@ const context: WorkerContext = {
   host,
   counters,
   config: plan.stack,
+  configFile: plan.configFile,
   clock,
   setHandler: (handler) => {
     breath.handler = handler;

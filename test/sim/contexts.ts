@@ -17,6 +17,7 @@ export function contextOf(sim: Simulation, host: SimHost, index = 0): SimContext
     host: { address: () => host.address } as HostView,
     counters: worker.counters,
     config: worker.config,
+    configFile: null,
     clock,
     ended: false,
     setHandler: (handler: (() => boolean | void) | null) => {

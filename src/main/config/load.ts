@@ -5,6 +5,7 @@
  */
 import { parseCpus } from '../cpuList.ts';
 import { readFileSync } from 'node:fs';
+import { resolve as absolute } from 'node:path';
 import { autoWorkers, type Machine, readMachine } from '../cpus.ts';
 import { FRAME_BYTES_MAX, MAX_WORKERS, REGION_BYTES_MAX, TRAIN_LINKS_MAX } from '../../rings/layout.ts';
 import type { StackConfig } from '../../stack/env.ts';
@@ -34,6 +35,8 @@ export interface ResolvedConfig {
   readonly values: Config;
   /** Where a value came from: `default`, `default (auto)`, `file:line`, `--flag`, `--set`, `code` or its `codePlace`. */
   origin(key: Key): string;
+  /** The configuration file that was read, absolute, or null. */
+  readonly file: string | null;
   /** Lines for stderr: ignored keys, values without effect. */
   readonly warnings: readonly string[];
 }
@@ -123,7 +126,8 @@ export function loadConfig(options: LoadOptions = {}): ResolvedConfig {
   }
   const origin = (key: Key): string => origins[key] ?? 'default';
   const warnings = [...notes, ...crossCheck(config, origin, machine)];
-  return { values: Object.freeze(config), origin, warnings };
+  const file = options.file === undefined ? null : absolute(options.file);
+  return { values: Object.freeze(config), origin, file, warnings };
 }
 
 /** What a stack is given of the configuration. The runtime narrows trains and checksums by the port's abilities. */

@@ -21,6 +21,21 @@ test('getconf reads what runs', () => {
   assert.is(m.setconf(conf), 0, 'and that is what setconf takes');
 });
 
+test('init: the file that was read, however it is named; another is refused with the option', () => {
+  const w = new FakeWorker();
+  assert.is(m.init(), 0);
+  const refused = (file: string, words: string): void =>
+    assert.throws(
+      () => m.init(file),
+      (e: m.FlowringError) => e.code === 'FLOWRING_CONFIG' && e.message.includes(words) && e.message.endsWith(`--config ${file}`),
+    );
+  refused('server.conf', 'by no file');
+  w.configFile = '/etc/flowring/server.conf';
+  for (const file of ['server.conf', './server.conf', 'flowring/server.conf', '/etc/flowring/server.conf']) assert.is(m.init(file), 0);
+  refused('client.conf', 'by /etc/flowring/server.conf');
+  refused('erver.conf', 'by /etc/flowring/server.conf');
+});
+
 test('setconf refuses what differs, with the option that sets it; 0 and less ask for nothing', () => {
   new FakeWorker();
   assert.is(m.setconf({ rcvbufSize: 0, sndbufSize: -1 }), 0);
@@ -32,7 +47,7 @@ test('setconf refuses what differs, with the option that sets it; 0 and less ask
       e.message.endsWith('--set tcp.rcvbuf=8192 --set tcp.time-wait-ms=3000 --set tcp.idle-timeout-ms=30000'),
   );
   injectContext(null);
-  for (const call of [() => m.getconf({}), () => m.setconf({})])
+  for (const call of [() => m.init(), () => m.getconf({}), () => m.setconf({})])
     assert.throws(call, (e: m.FlowringError) => e.code === 'FLOWRING_NO_STACK');
 });
 

@@ -372,6 +372,7 @@ export class FakeWorker implements WorkerContext {
   readonly handlers = new Map<number, (signal: number) => void>();
   signalled = false;
   readonly config = CONFIG;
+  configFile: string | null = null;
   stopped = 0;
   woken = 0;
 
