@@ -2,8 +2,9 @@
 // if_packet.h). Receives through a TPACKET_V2 ring whose slots take a whole super-segment with its virtio-net header; one burst
 // copies slots into pool frames, in order, and gives each slot back at once, so that a slow worker never stalls the ring.
 //
-// Sends by sendmmsg, scatter-gather over the links of a train. A transmit ring would save the kernel nothing (it copies ring
-// pages on local delivery) and cost us a copy into its slots.
+// Sends by sendmmsg, scatter-gather over the links of a train. The plain thing would be a transmit ring beside the receive ring,
+// but frames had to be copied into its slots. Sender's CPU a frame in bursts of 16 over a veth, median of 7, Linux 6.18, November
+// 2026, sendmmsg and ring: 66 bytes 753 and 752 ns, 1,514 bytes 815 and 820 ns, 65,226 bytes 4.8 and 11.5 us.
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>

@@ -485,4 +485,34 @@ export const MUTATIONS = [
     replace: 'Math.max(...r.peer) : Math.max(...r.peer)',
     tests: ['cli/bench.'],
   },
+
+  // ---- packet sockets ----
+  {
+    name: 'packet: fragments are steered by what stands where ports would',
+    file: `${IN}ports/bpf.js`,
+    find: '[JSET_K, FRAGMENT_BITS, ports.length, 0],',
+    replace: '[JSET_K, FRAGMENT_BITS, 0, 0],',
+    tests: ['unit/ports/bpf'],
+  },
+  {
+    name: 'packet: half an address is enough to be let in',
+    file: `${IN}ports/bpf.js`,
+    find: '[JEQ_K, lo, 2, 0],',
+    replace: '[JEQ_K, lo, 2, 2],',
+    tests: ['unit/ports/bpf'],
+  },
+  {
+    name: 'packet: all queues start with the same frames',
+    file: `${IN}ports/device.js`,
+    find: 'const frameFirst = q * share;',
+    replace: 'const frameFirst = 0;',
+    tests: ['unit/ports/device'],
+  },
+  {
+    name: 'a port that carries less than mtu is sent more',
+    file: `${IN}main/open.js`,
+    find: 'mss: Math.min(stack.mss, mtu - 40)',
+    replace: 'mss: stack.mss',
+    tests: ['unit/main/portMtu'],
+  },
 ];
