@@ -2,7 +2,18 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { MSG_CONFIRM, MSG_RESOLVE, NB_REACHABLE, NB_STALE } from '../../../src/rings/hostState.ts';
-import { D_OFFSETS } from '../../../src/rings/layout.ts';
+import {
+  D_DATA,
+  D_FLAGS_GSO,
+  D_FRAME,
+  D_OFFSETS,
+  D_REGION_GEN,
+  D_SEGS_VLAN,
+  D_TOTAL,
+  DESC_WORDS,
+  HEADROOM,
+  OWNER_RING,
+} from '../../../src/rings/layout.ts';
 import { STEER_RETA, STEERING_BYTES, Steering } from '../../../src/rings/steering.ts';
 import { createIcmp } from '../../../src/stack/icmp.ts';
 import { createNeighbor } from '../../../src/stack/neighbor.ts';
@@ -10,7 +21,9 @@ import type { Ipv4Out } from '../../../src/stack/transmit.ts';
 import { Classified, classify } from '../../../src/wire/flow.ts';
 import { parseOptions, TcpOptions } from '../../../src/wire/tcpOptions.ts';
 import { exactView, GOLDEN_NAMES, goldenBytes } from '../wire/golden.ts';
+import { datagram } from './datagrams.ts';
 import { HostRig, ip, mac, OUR_MAC, OURS, PEER, PEER_MAC, replyHex } from './hostRig.ts';
+import { pattern, Trace } from './trace.ts';
 import { WorkerRig } from './workerRig.ts';
 
 const CALLS = 200_000;
@@ -134,6 +147,57 @@ test('echo requests answered', () => {
     }) < SLACK,
   );
   assert.ok(finished > CALLS);
+});
+
+test('datagrams received, taken and answered, in breaths of a whole stack', () => {
+  const t = new Trace({ config: { timeWaitMs: 1 } });
+  const { sockets, stack, broker, frames } = t;
+  const s = sockets.openDatagram();
+  assert.is(sockets.bind(s, 0, 7), 0);
+  // Longer ones are copied by a burst, whose twin makes a view each.
+  const request = datagram({ data: pattern(0, 100) });
+  const buffer = new Uint8Array(2048);
+  const from = { address: 0, port: 0 };
+  const d = new Int32Array(DESC_WORDS);
+  let answered = 0;
+  function echo(): void {
+    const f = t.takeFrame();
+    frames.u8.set(request, frames.offset[f]! + HEADROOM);
+    frames.length[f] = request.length;
+    frames.next[f] = -1;
+    d[D_FRAME] = f;
+    d[D_DATA] = (HEADROOM << 16) | request.length;
+    d[D_TOTAL] = request.length;
+    d[D_REGION_GEN] = frames.generation[f]! & 0xffff;
+    d[D_FLAGS_GSO] = 0;
+    d[D_SEGS_VLAN] = 1;
+    t.put(d);
+    stack.begin();
+    const n = sockets.receiveFrom(s, buffer, 0, 2048, 0, from);
+    if (n === 100 && sockets.sendTo(s, buffer, 0, n, from.address, from.port) === n) answered++;
+    stack.end();
+    t.port.flush();
+    for (let k = broker.tx.readyNow(); k > 0; k--) {
+      const sent = broker.tx.words[broker.tx.slot(0) + D_FRAME]!;
+      broker.tx.take(1);
+      // What was sent becomes credit again.
+      broker.grant.room(1);
+      frames.owner[sent] = OWNER_RING;
+      broker.grant.words[broker.grant.slot(0)] = sent;
+      broker.grant.put(1);
+    }
+    for (let k = broker.recycle.readyNow(); k > 0; k--) {
+      t.home(broker.recycle.words[broker.recycle.slot(0)]!);
+      broker.recycle.take(1);
+    }
+    broker.flush();
+  }
+  const grown = growth((n) => {
+    // A breath each: a tenth of the calls is work enough.
+    for (let i = 0; i < n / 10; i++) echo();
+  });
+  assert.ok(grown < SLACK, `${grown} bytes`);
+  assert.ok(answered > CALLS / 2, `${answered} answered`);
 });
 
 test.run();
