@@ -75,10 +75,7 @@ export function createTimers(m: Machine, parts: TimerParts): Timers {
   /** RFC 6298 section 5.4 to 5.7 for the SYN; R2 for it is config.synRetries (RFC 9293 section 3.8.3). */
   function synTimeout(c: number): void {
     counted[C_TCP_RTO_FIRED]++;
-    if (++retries[c] > config.synRetries) {
-      m.timedOut(c);
-      return;
-    }
+    if (gaveUp(c, config.synRetries)) return;
     rto.backOff(c);
     sndNxt[c] = iss[c];
     flags[c] = (flags[c] | T_SYN | T_SYN_LOST) & ~T_TIMING;
@@ -92,7 +89,7 @@ export function createTimers(m: Machine, parts: TimerParts): Timers {
    * closed has nobody to wait for it: R2 in all, or a peer could hold its buffers for ever.
    */
   function probeTimeout(c: number): void {
-    if (gaveUp(c)) return;
+    if (gaveUp(c, config.retries)) return;
     if (++probes[c] > config.retries && (flags[c] & (T_OPEN | T_QUEUED)) === 0) {
       reset.cut(c);
       m.terminate(c, 0);
@@ -103,9 +100,9 @@ export function createTimers(m: Machine, parts: TimerParts): Timers {
   }
 
   /** R2, by count (RFC 9293 section 3.8.3), or by TCP_USER_TIMEOUT: the connection has ended. */
-  function gaveUp(c: number): boolean {
+  function gaveUp(c: number, most: number): boolean {
     if (retries[c]++ === 0) stuckAtMs[c] = (clock[1] - rtoMs[c]) | 0;
-    const late = userMs[c] > 0 ? ((clock[1] - stuckAtMs[c]) | 0) >= userMs[c] : retries[c] > config.retries;
+    const late = userMs[c] > 0 ? ((clock[1] - stuckAtMs[c]) | 0) >= userMs[c] : retries[c] > most;
     if (late) m.timedOut(c);
     return late;
   }
@@ -113,7 +110,7 @@ export function createTimers(m: Machine, parts: TimerParts): Timers {
   function retransmitTimeout(c: number): void {
     if (sndMax[c] === sndUna[c] && sbLen[c] === 0 && (flags[c] & T_FIN) === 0) return;
     counted[C_TCP_RTO_FIRED]++;
-    if (gaveUp(c)) return;
+    if (gaveUp(c, config.retries)) return;
     congestion.onTimeout(c);
     rto.backOff(c);
     flags[c] |= T_BACKED_OFF;

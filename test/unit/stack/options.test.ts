@@ -1,6 +1,7 @@
 /** Socket options and what they do: keep-alive, idle timeout, linger, buffers, MSS, user timeout, reuse, TCP_INFO. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { loadConfig, stackConfigOf } from '../../../src/main/config/load.ts';
 import {
   EADDRINUSE,
   EBADF,
@@ -27,7 +28,7 @@ import {
   TCP_NODELAY,
   TCP_USER_TIMEOUT,
 } from '../../../src/stack/sockets.ts';
-import { CLOSED, ESTABLISHED } from '../../../src/stack/tcp/states.ts';
+import { CLOSED, ESTABLISHED, SYN_SENT } from '../../../src/stack/tcp/states.ts';
 import { TcpInfo } from '../../../src/stack/tcp/tcpInfo.ts';
 import { ACK, FIN, pattern, PEER, PEER_PORT, RST, SYN, Trace, trace } from './trace.ts';
 
@@ -286,6 +287,44 @@ test('TCP_USER_TIMEOUT ends a connection whose data nobody acknowledges, to the 
   assert.is(t.sockets.state(s), CLOSED);
   assert.is(t.sockets.takeError(s), ETIMEDOUT);
   t.out.length = 0;
+  t.end();
+});
+
+test('TCP_USER_TIMEOUT bounds an attempt to connect too', () => {
+  const t = new Trace({ config: { synRetries: 10 } });
+  const s = t.sockets.open();
+  set(t, s, SOL_TCP, TCP_USER_TIMEOUT, 4_000);
+  t.sockets.connect(s, PEER, PEER_PORT);
+  t.breath();
+  t.pass(3_999);
+  assert.is(t.sockets.state(s), SYN_SENT);
+  t.pass(1);
+  assert.is(t.sockets.takeError(s), ETIMEDOUT);
+  // at once, after 1 s and 3 s
+  assert.is(t.out.splice(0).length, 3);
+  t.end();
+});
+
+test('the defaults: a SYN is tried for three minutes, data for more than 100 seconds (RFC 9293 section 3.8.3)', () => {
+  const { values } = loadConfig();
+  const { synRetries, retries, rtoInitialMs, rtoMinMs, rtoMaxMs } = stackConfigOf(values);
+  const t = new Trace({ config: { synRetries, retries, rtoInitialMs, rtoMinMs, rtoMaxMs } });
+  const until = (s: number): number => {
+    const begun = t.clock[1]!;
+    while (t.sockets.state(s) !== CLOSED) t.pass(1000);
+    t.out.length = 0;
+    return (t.clock[1]! - begun) | 0;
+  };
+  const a = t.accepted();
+  t.write(a, 'x');
+  t.breath();
+  const data = until(a);
+  assert.ok(data >= 100_000, `${data} ms`);
+  const s = t.sockets.open();
+  t.sockets.connect(s, PEER, PEER_PORT);
+  t.breath();
+  const syn = until(s);
+  assert.ok(syn >= 180_000 && syn < 400_000, `${syn} ms`);
   t.end();
 });
 

@@ -7,6 +7,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { SHUT_WR } from '../../../src/stack/sockets.ts';
 import { setPrediction } from '../../../src/stack/tcp/input.ts';
+import { rangesOf } from '../../../src/stack/tcp/recovery/scoreboard.ts';
 import { CLOSED, LISTEN } from '../../../src/stack/tcp/states.ts';
 import { ACK, FIN, PEER, PSH, RST, SYN, Trace } from './trace.ts';
 
@@ -16,6 +17,7 @@ console.log(`seed ${seed}`);
 type Op =
   | { kind: 'segment'; flags: number; seq: number; ack: number; len: number; win: number; port: number; ts: number }
   | { kind: 'good'; len: number; fin: boolean; ack: boolean; skip: number }
+  | { kind: 'sack'; at: number; len: number; more: number; ack: number }
   | { kind: 'write'; len: number }
   | { kind: 'read'; len: number }
   | { kind: 'pass'; ms: number }
@@ -45,6 +47,16 @@ const op: fc.Arbitrary<Op> = fc.oneof(
       skip: fc.constantFrom(0, 0, 0, -50, 700, 1400),
     }),
   },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      kind: fc.constant('sack' as const),
+      at: fc.integer({ min: -100, max: 9000 }),
+      len: fc.integer({ min: -10, max: 3000 }),
+      more: fc.integer({ min: 0, max: 4000 }),
+      ack: fc.constantFrom(0, 0, 0, 700, 1460),
+    }),
+  },
   { weight: 3, arbitrary: fc.record({ kind: fc.constant('write' as const), len: fc.integer({ min: 1, max: 9000 }) }) },
   { weight: 3, arbitrary: fc.record({ kind: fc.constant('read' as const), len: fc.integer({ min: 1, max: 9000 }) }) },
   { weight: 2, arbitrary: fc.record({ kind: fc.constant('pass' as const), ms: fc.constantFrom(1, 50, 300, 5000, 70000) }) },
@@ -71,6 +83,9 @@ function invariants(t: Trace): void {
     if (c.state[s] === CLOSED || c.state[s] === LISTEN) continue;
     assert.ok(((c.sndNxt[s]! - c.sndUna[s]!) | 0) >= 0, 'SND.UNA <= SND.NXT');
     assert.ok(((c.sndMax[s]! - c.sndNxt[s]!) | 0) >= 0, 'SND.NXT <= SND.MAX');
+    const out = (c.sndMax[s]! - c.sndUna[s]!) | 0;
+    assert.ok(c.sackBytes[s]! >= 0 && c.sackBytes[s]! + c.lostBytes[s]! <= out, 'reported and lost is at most what is out');
+    assert.ok(t.machine.board.pipe(s) >= 0, 'pipe');
     assert.ok(c.sbLen[s]! >= 0 && c.sbLen[s]! <= t.config.sndbuf, 'send buffer');
     assert.ok(c.rbLen[s]! + c.pfLen[s]! >= 0 && c.rbLen[s]! + c.pfLen[s]! <= t.config.rcvbuf, 'receive buffer');
     assert.ok(c.pfHead[s]! < 0, 'no frame outlives its breath');
@@ -83,13 +98,27 @@ function run(ops: Op[], timestamps: boolean): unknown[] {
   const log: unknown[] = [];
   const peer = new Peer();
   const buffer = Buffer.alloc(9000);
-  let s = t.accepted(timestamps ? { ts: [1000, 0] } : {});
+  let s = t.accepted(timestamps ? { ts: [1000, 0], sackOk: true } : { sackOk: true });
   const ts = (n: number) => (timestamps ? { ts: [1000 + n, 0] as const } : {});
   const edges = new Map<number, number>();
   for (const o of ops) {
     if (o.kind === 'segment') t.recv(o.flags, { seq: o.seq, ack: o.ack, len: o.len, win: o.win, port: o.port, ...ts(o.ts) });
     else if (o.kind === 'good') {
       t.recv(ACK | PSH | (o.fin ? FIN : 0), { seq: peer.next + o.skip, ack: o.ack ? peer.sent : 1, len: o.len, ...ts(3000) });
+    } else if (o.kind === 'sack') {
+      // Blocks of what we sent, or not: any ACK may carry any.
+      const una = peer.ack + o.ack <= peer.sent ? peer.ack + o.ack : peer.ack;
+      peer.ack = una;
+      const first = una + o.at;
+      t.recv(ACK, {
+        seq: peer.next,
+        ack: una,
+        sack: [
+          [first, first + o.len],
+          [first + o.len + o.more, first + 2 * o.len + o.more],
+        ],
+        ...ts(3000),
+      });
     } else if (o.kind === 'write') {
       log.push(t.sockets.write(s, buffer, 0, o.len));
       t.breath();
@@ -126,6 +155,7 @@ function run(ops: Op[], timestamps: boolean): unknown[] {
   }
   t.end();
   assert.is(t.machine.chunks.free, t.config.chunks, 'chunks come home');
+  assert.is(t.machine.board.free, rangesOf(t.config.chunks), 'SACK ranges come home');
   return log;
 }
 
