@@ -18,18 +18,22 @@ import { backgroundCpus, cpuPlan, dispatcherThreads } from './cpus.ts';
 import { Runtime, type RuntimeOptions } from './runtime.ts';
 import type { HostPlan } from '../workers/plan.ts';
 
-/** A switch whose ports have the configuration's frames, offloads and impairments, the first its MAC; memory is the addon's where there is one. */
+/** Queues the layout wants of its port: every worker its own, or one. */
+const queuesOf = (c: Config): number => (c.layout === 'run-to-completion' ? c.workers : 1);
+
+/** A switch whose ports have the configuration's frames, offloads and impairments, the first its MAC and as many queues as the layout wants; memory is the addon's where there is one. */
 export function openSwitch(c: Config, names: readonly string[]): Switch {
   const native = loadNative();
-  const bytes = names.length * c.frames * c.frameBytes;
+  const queues = queuesOf(c);
+  // Every queue has the configured frames: a port's share of the region is what it starts with.
+  const ports = names.length - 1 + queues;
+  const bytes = ports * c.frames * c.frameBytes;
   if (bytes > REGION_BYTES_MAX) {
-    const most = Math.floor(REGION_BYTES_MAX / (names.length * c.frameBytes));
-    throw new ConfigError(
-      `frames: ${names.length} ports of ${c.frames} frames of ${c.frameBytes} bytes are more than 2 GiB; at most ${most}`,
-    );
+    const most = Math.floor(REGION_BYTES_MAX / (ports * c.frameBytes));
+    throw new ConfigError(`frames: ${ports} ports of ${c.frames} frames of ${c.frameBytes} bytes are more than 2 GiB; at most ${most}`);
   }
   return createSwitch({
-    ports: names.map((name, i) => (i === 0 && c.mac !== null ? { name, mac: c.mac } : { name })),
+    ports: names.map((name, i) => (i > 0 ? { name } : { name, queues, ...(c.mac === null ? {} : { mac: c.mac }) })),
     framesPerPort: c.frames,
     frameBytes: c.frameBytes,
     ringSlots: c.ringsRx,
@@ -66,7 +70,9 @@ function openPort(c: Config): PortHandle {
     trains: c.offloadTso !== 'off',
   };
   try {
-    return kind === 'packet' ? openPacket({ ...device, rxSlots: c.packetRxSlots }) : openTap(device);
+    return kind === 'packet'
+      ? openPacket({ ...device, rxSlots: c.packetRxSlots, queues: queuesOf(c) })
+      : openTap({ ...device, queues: queuesOf(c) });
   } catch (error) {
     throw refusedPort(error as NodeJS.ErrnoException);
   }

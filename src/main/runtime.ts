@@ -393,8 +393,10 @@ export class Runtime {
 
   /** Frames by owner. At the very end, with all threads gone, every frame is free. */
   audit(): FrameAudit {
-    const { table, memory, frameFirst, frameCount } = this.plan.port;
-    return auditFrames(new FrameTable(table, memory), frameFirst, frameFirst + frameCount);
+    const { table, memory, frameFirst } = this.plan.port;
+    // The queues of a port stand one behind the other.
+    const frames = this.options.port.queues.reduce((n, q) => n + q.frameCount, 0);
+    return auditFrames(new FrameTable(table, memory), frameFirst, frameFirst + frames);
   }
 
   /** One consistent row of figures a thread. */

@@ -16,11 +16,13 @@ import {
 } from '../rings/control.ts';
 import { FrameTable } from '../rings/frameTable.ts';
 import { HostPublisher } from '../rings/hostState.ts';
+import { createQueueRings } from '../rings/queueRings.ts';
 import { createPortRings, planPortRings } from '../rings/portRings.ts';
 import { STEER_MODULO, STEER_RETA, Steering } from '../rings/steering.ts';
 import { createTransmitterRings } from '../rings/transmitterRings.ts';
 import { arenaBytes } from '../stack/arenaPlan.ts';
 import type { BellPlace, BrokerPlan, NativeIds, RuntimePlan, ThreadPlan, TransmitterPlan } from '../workers/plan.ts';
+import { ConfigError } from './config/configError.ts';
 import { dispatcherThreads } from './cpus.ts';
 import type { RuntimeOptions } from './runtime.ts';
 
@@ -48,7 +50,7 @@ type Threads = Pick<RuntimePlan, 'dispatcher' | 'transmitter' | 'workerThreads' 
 /** Records: main, the dispatchers, the workers, and last the brokers that run inside workers. */
 function recordCount(o: RuntimeOptions): number {
   const front = dispatcherThreads(o.layout);
-  return 1 + front + o.workers + (front === 0 ? 1 : 0);
+  return 1 + front + o.workers + (front === 0 ? o.workers : 0);
 }
 
 function planThreads(o: RuntimeOptions, control: SharedArrayBuffer, frames: number): Threads {
@@ -65,7 +67,7 @@ function planThreads(o: RuntimeOptions, control: SharedArrayBuffer, frames: numb
   let dispatcher: ThreadPlan | null = null;
   let transmitter: TransmitterPlan | null = null;
   const brokers: BrokerPlan[] = [];
-  if (o.layout !== 'inline') {
+  if (dispatcherThreads(o.layout) > 0) {
     const two = o.layout === 'dispatcher-rx-tx';
     const name = `${o.name}disp${two ? '-rx' : ''}`;
     dispatcher = { index: next++, name, cpus: o.dispatcherCpus };
@@ -87,17 +89,25 @@ function planThreads(o: RuntimeOptions, control: SharedArrayBuffer, frames: numb
     workerBells.push(record(workerThreads[w]!.index, name, ROLE_WORKER, w));
   }
   if (dispatcher === null) {
-    const port = o.port.attachment;
-    record(next, `${o.name}broker`, ROLE_BROKER, -1);
-    // The worker's thread sleeps on its port's bell, if that has one.
-    workerBells[0] = port.bell ?? workerBells[0]!;
-    brokers.push({ port, record: next++, bell: workerBells[0] });
+    // A worker each, with the queue of its number.
+    for (let w = 0; w < o.workers; w++) {
+      const port = o.port.queues[w]!;
+      record(next, `${o.name}broker${o.workers > 1 ? w : ''}`, ROLE_BROKER, w);
+      // The worker's thread sleeps on its port's bell, if that has one.
+      workerBells[w] = port.bell ?? workerBells[w]!;
+      brokers.push({ port, record: next++, bell: workerBells[w]! });
+    }
   }
   return { dispatcher, transmitter, workerThreads, brokers, workerBells };
 }
 
 /** Makes the shared memory of a runtime. `nativeIds`: what the addon was told of, to be released with it. */
 export function buildPlan(o: RuntimeOptions): { plan: RuntimePlan; nativeIds: number[] } {
+  const queues = o.layout === 'run-to-completion' ? o.workers : 1;
+  if (o.port.queues.length !== queues)
+    throw new ConfigError(
+      `layout: ${o.layout} with ${o.workers} workers needs ${queues} queues, ${o.port.attachment.name} has ${o.port.queues.length}`,
+    );
   const nativeIds: number[] = [];
   const att = o.port.attachment;
   const cp = planControl(recordCount(o), o.workers);
@@ -122,6 +132,13 @@ export function buildPlan(o: RuntimeOptions): { plan: RuntimePlan; nativeIds: nu
     control,
     steeringAt: cp.steeringAt,
     hostAt: cp.hostAt,
+    queueRings:
+      o.layout !== 'run-to-completion'
+        ? null
+        : createQueueRings(
+            o.port.queues.map((q) => q.frameFirst),
+            o.port.queues.map((q) => q.frameCount),
+          ),
     rings: createPortRings(ringsPlan, pool, o.rings),
     ringsPlan,
     arenas,

@@ -67,11 +67,13 @@ export interface SwitchPortConfig {
   mac?: string;
   /** What happens to frames this port receives; default: the switch's. */
   impair?: Impairment;
+  /** Queues, each with frames and rings of its own; senders pick one by the flow's hash. Default 1. */
+  queues?: number;
 }
 
 export interface SwitchConfig {
   ports: readonly SwitchPortConfig[];
-  /** Frames each port's free list starts with. */
+  /** Frames the free list of each port, or each queue of one, starts with. */
   framesPerPort: number;
   /** Bytes a frame, 2048..16384, a multiple of 64. Default 2048. */
   frameBytes?: number;
@@ -95,14 +97,22 @@ export interface SwitchConfig {
   impair?: Impairment;
 }
 
+/** A port's queues among the queues of all ports. */
+export interface PortPlace {
+  first: number;
+  count: number;
+}
+
 /** PortAttachment.own of a switch port: structured-cloneable. */
 export interface SwitchOwn {
   block: SharedArrayBuffer;
   index: number;
   ports: number;
   framesPerPort: number;
-  /** Two words a port: first 4 bytes, last 2. */
+  /** Two words a port: first 4 bytes, last 2. A queue is a port that shares its address with its siblings. */
   macs: Int32Array;
+  /** By port: the first of its siblings, and how many there are, itself included. */
+  siblings: PortPlace[];
   /** Word offsets of the rings, [from * ports + to]; -1 on the diagonal. */
   pair: number[];
   home: number[];
@@ -133,7 +143,7 @@ function refuse(what: string): never {
 }
 
 function checkConfig(c: SwitchConfig, frameBytes: number, ringSlots: number): void {
-  const n = c.ports.length;
+  const n = c.ports.reduce((sum, p) => sum + (p.queues ?? 1), 0);
   if (n < 1 || n > SWITCH_PORTS_MAX) refuse(`${n} ports, must be 1..${SWITCH_PORTS_MAX}`);
   if (!Number.isInteger(c.framesPerPort) || c.framesPerPort < 1) refuse(`framesPerPort ${c.framesPerPort} is not a positive integer`);
   if (!(frameBytes >= FRAME_BYTES_MIN && frameBytes <= FRAME_BYTES_MAX) || (frameBytes & 63) !== 0)
@@ -143,6 +153,17 @@ function checkConfig(c: SwitchConfig, frameBytes: number, ringSlots: number): vo
   if (bytes > REGION_BYTES_MAX)
     refuse(`${n} × ${c.framesPerPort} frames of ${frameBytes} bytes are ${bytes} bytes, a region has at most ${REGION_BYTES_MAX}`);
   if (c.memory !== undefined && c.memory.byteLength < bytes) refuse(`memory has ${c.memory.byteLength} bytes, ${bytes} are needed`);
+}
+
+/** Where each configured port's queues stand among all. */
+function placePorts(c: SwitchConfig): PortPlace[] {
+  let next = 0;
+  return c.ports.map((p) => {
+    const count = p.queues ?? 1;
+    const first = next;
+    next += count;
+    return { first, count };
+  });
 }
 
 function macTable(c: SwitchConfig): Int32Array {
@@ -187,11 +208,12 @@ function planBlock(ports: number, ringSlots: number, homeSlots: number): SwitchP
 
 function portHandle(
   config: SwitchConfig,
-  index: number,
+  port: number,
   shared: Omit<SwitchOwn, 'index' | 'impair'>,
   region: Pick<PortAttachment, 'region' | 'memory' | 'table'>,
+  close: () => void,
 ): PortHandle {
-  const { name, impair = config.impair ?? {} } = config.ports[index]!;
+  const { name, impair = config.impair ?? {} } = config.ports[port]!;
   checkImpairment(impair);
   const trains = config.trains ?? true;
   const caps: PortCaps = {
@@ -201,30 +223,35 @@ function portHandle(
     mtu: config.mtu ?? 1500,
     waitable: false,
   };
-  const attachment: PortAttachment = {
-    kind: 'switch',
-    name,
-    macHi: shared.macs[index * 2]!,
-    macLo: shared.macs[index * 2 + 1]!,
-    caps,
-    ...region,
-    frameFirst: index * shared.framesPerPort,
-    frameCount: shared.framesPerPort,
-    host: index,
-    bell: { block: shared.block, at: bellWord(index) },
-    senderBell: { block: shared.block, at: senderBellWord(index) },
-    own: { ...shared, index, impair } satisfies SwitchOwn,
-  };
-  return { attachment, queues: [attachment], offloads: describeOffloads(caps), close: () => {} };
+  const { first, count } = placePorts(config)[port]!;
+  const queues = Array.from({ length: count }, (_, q): PortAttachment => {
+    const index = first + q;
+    return {
+      kind: 'switch',
+      name,
+      macHi: shared.macs[index * 2]!,
+      macLo: shared.macs[index * 2 + 1]!,
+      caps,
+      ...region,
+      frameFirst: index * shared.framesPerPort,
+      frameCount: shared.framesPerPort,
+      host: index,
+      bell: { block: shared.block, at: bellWord(index) },
+      senderBell: { block: shared.block, at: senderBellWord(index) },
+      own: { ...shared, index, impair } satisfies SwitchOwn,
+    };
+  });
+  return { attachment: queues[0]!, queues, offloads: describeOffloads(caps, count), close };
 }
 
 /** Makes a switch: memory, rings and one handle a port. Main only. Throws RangeError for a configuration that cannot be. */
 export function createSwitch(config: SwitchConfig): Switch {
-  const n = config.ports.length;
+  const places = placePorts(config);
+  const n = places.reduce((sum, p) => sum + p.count, 0);
   const frameBytes = config.frameBytes ?? 2048;
   const ringSlots = config.ringSlots ?? 1024;
   checkConfig(config, frameBytes, ringSlots);
-  const macs = macTable(config);
+  const own = macTable(config);
   const per = config.framesPerPort;
   const memory = config.memory ?? new SharedArrayBuffer(n * per * frameBytes);
   const region = config.region ?? 0;
@@ -243,25 +270,36 @@ export function createSwitch(config: SwitchConfig): Switch {
     block,
     ports: n,
     framesPerPort: per,
-    macs,
+    macs: Int32Array.from(places.flatMap(({ count }, p) => Array.from({ length: count * 2 }, (_, i) => own[p * 2 + (i & 1)]!))),
+    siblings: places.flatMap((place) => Array.from({ length: place.count }, () => place)),
     pair: plan.pair,
     home: plan.home,
     vouch: config.checksum ?? true,
     flood: config.flood ?? true,
   };
-  const handles = config.ports.map((_, index) => portHandle(config, index, shared, { region, memory, table }));
   const frames = new FrameTable(table, memory);
+  const settle = (): FrameAudit => {
+    settleRings(words, plan, frames);
+    return auditFrames(frames);
+  };
+  // Who closes the last port of all takes home what its queues still had for one another.
+  const close = (): void => {
+    const inUse = shared.siblings.some((_, i) => Atomics.load(words, statusWord(i) + SW_STATE) === SW_ATTACHED);
+    if (!inUse) settle();
+  };
+  const handles = config.ports.map((_, p) => portHandle(config, p, shared, { region, memory, table }, close));
   return {
     block,
     memory,
     table,
-    ports: n,
-    handle: (i) => handles[i] ?? refuse(`no port ${i}, it has ${n}`),
-    audit: (i) => (i === undefined ? auditFrames(frames) : auditFrames(frames, i * per, (i + 1) * per)),
-    settle: () => {
-      settleRings(words, plan, frames);
-      return auditFrames(frames);
+    ports: config.ports.length,
+    handle: (i) => handles[i] ?? refuse(`no port ${i}, it has ${config.ports.length}`),
+    audit: (i) => {
+      if (i === undefined) return auditFrames(frames);
+      const { first, count } = places[i]!;
+      return auditFrames(frames, first * per, (first + count) * per);
     },
+    settle,
   };
 }
 
@@ -288,7 +326,7 @@ function settleRings(words: Int32Array, plan: SwitchPlan, frames: FrameTable): v
   }
 }
 
-function describeOffloads(caps: PortCaps): Offload[] {
+function describeOffloads(caps: PortCaps, queues: number): Offload[] {
   const memory = (on: boolean, why: string) =>
     on ? { provider: 'memory' as const, reason: why } : { provider: 'stack' as const, reason: 'switched off by configuration' };
   return [
@@ -296,6 +334,8 @@ function describeOffloads(caps: PortCaps): Offload[] {
     { name: 'tx-checksum', ...memory(caps.txChecksum, 'frames never leave memory') },
     { name: 'tso', ...memory(caps.txTrains, 'trains are handed over whole') },
     { name: 'gro', provider: 'stack', reason: caps.txTrains ? 'trains arrive whole' : '' },
-    { name: 'rss', provider: 'stack', reason: 'the dispatcher hashes' },
+    queues > 1
+      ? { name: 'rss', provider: 'memory', reason: `${queues} queues; the sender hashes` }
+      : { name: 'rss', provider: 'stack', reason: 'the dispatcher hashes' },
   ];
 }

@@ -47,6 +47,11 @@ export class Peer {
   readonly homeIn: RingConsumer;
   readonly macHi: number;
   readonly macLo: number;
+  /** Queues of the port it belongs to, and which of them it is. */
+  readonly queues: number;
+  readonly queue: number;
+  /** Another queue of our own port: frames come home from it, nothing is sent to it. */
+  readonly sibling: boolean;
   /** Word of its status line; of our "want room" word for it. */
   readonly status: number;
   readonly weWantRoom: number;
@@ -76,6 +81,10 @@ export class Peer {
     this.homeIn = new RingConsumer(words, own.home[from]!);
     this.bell = new Doorbell(words, bellWord(id), ringEventfd);
     this.senderBell = new Doorbell(words, senderBellWord(id), ringEventfd);
+    const place = own.siblings[id]!;
+    this.queues = place.count;
+    this.queue = id - place.first;
+    this.sibling = place.first === own.siblings[own.index]!.first;
     this.macHi = own.macs[id * 2]!;
     this.macLo = own.macs[id * 2 + 1]!;
     this.status = statusWord(id);

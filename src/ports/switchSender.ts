@@ -26,6 +26,8 @@ import {
   TRAIN_LINKS_MAX,
 } from '../rings/layout.ts';
 import { RingConsumer } from '../rings/spsc.ts';
+import { hashModulo } from '../rings/steering.ts';
+import { Classified, classify } from '../wire/flow.ts';
 import { copyFrame, countLinks, type FrameSource } from './frameCopy.ts';
 import { completeChecksum } from './partialChecksum.ts';
 import type { PortAttachment, TxPort } from './port.ts';
@@ -51,6 +53,7 @@ export class SwitchSender {
   /** Unwrapped microseconds: now, then since when each peer's ring is full. */
   private readonly time: Float64Array;
   private readonly scratch = new Int32Array(DESC_WORDS);
+  private readonly seen = new Classified();
 
   constructor(a: PortAttachment, frames: FrameTable, words: Int32Array, peers: readonly Peer[], pool: SenderFrames, drops: Int32Array) {
     const own = a.own as SwitchOwn;
@@ -79,7 +82,8 @@ export class SwitchSender {
       }
       const eth = t.offset[f]! + (desc[d + D_DATA]! >>> 16);
       const hi = t.view.getInt32(eth);
-      const to = (hi & 0x01000000) !== 0 ? -1 : this.lookup(hi, t.view.getUint16(eth + 4));
+      let to = (hi & 0x01000000) !== 0 ? -1 : this.lookup(hi, t.view.getUint16(eth + 4));
+      if (to >= 0 && this.peers[to]!.queues > 1) to += this.queueOf(eth, desc[d + D_DATA]! & 0xffff, this.peers[to]!.queues);
       if (to >= 0) {
         if (!this.unicast(to, desc, d)) return i;
       } else if (to === -1) {
@@ -93,12 +97,19 @@ export class SwitchSender {
   }
 
   // hot: per packet
-  /** Index of the peer with that MAC address; -1: flood; -2: nobody shall have it. */
+  /** Index of the first peer with that MAC address; -1: flood; -2: nobody shall have it. */
   private lookup(hi: number, lo: number): number {
+    if (hi === this.macHi && lo === this.macLo) return -2;
     const peers = this.peers;
     for (let p = 0; p < peers.length; p++) if (peers[p]!.macLo === lo && peers[p]!.macHi === hi) return p;
-    if (hi === this.macHi && lo === this.macLo) return -2;
     return this.flood ? -1 : -2;
+  }
+
+  // hot: per packet
+  /** The queue, of `queues`, that a frame's flow belongs to: as a listener in every worker would be chosen. */
+  private queueOf(eth: number, linear: number, queues: number): number {
+    classify(this.frames.view, eth, linear, this.seen);
+    return hashModulo(this.seen.hash, queues);
   }
 
   // hot: per packet
@@ -158,20 +169,21 @@ export class SwitchSender {
     const extra = group ? F_MULTICAST : 0;
     let last = peers.length - 1;
     while (last >= 0 && !this.takesFlood(peers[last]!)) last--;
-    for (let p = 0; p < last; p++) {
+    for (let p = 0; p < peers.length; p++) {
       const peer = peers[p]!;
-      if (!this.takesFlood(peer)) this.drops[DROP_SWITCH]!++;
+      // A port hears a flood on its first queue.
+      if (peer.queue !== 0 || peer.sibling || p === last) continue;
+      if (p > last || !this.takesFlood(peer)) this.drops[DROP_SWITCH]!++;
       else if (copyFrame(this.frames, desc, d, this.scratch, 0, this.pool)) this.handOver(peer, this.scratch, 0, extra);
       else this.drops[DROP_SWITCH]!++;
     }
-    for (let p = last + 1; p < peers.length; p++) this.drops[DROP_SWITCH]!++;
     if (last >= 0) this.handOver(peers[last]!, desc, d, extra);
     else this.pool.freeTrain(desc[d + D_FRAME]!);
   }
 
   // hot: per packet
   private takesFlood(peer: Peer): boolean {
-    return !peer.closed && peer.out.room(1) === 1;
+    return peer.queue === 0 && !peer.sibling && !peer.closed && peer.out.room(1) === 1;
   }
 
   /** Nobody will ever read what stands in the ring to a closed peer: this side takes it back. */

@@ -2,12 +2,13 @@
 import { attachPort, attachTxPort } from '../ports/attach.ts';
 import type { Port } from '../ports/port.ts';
 import { SharedArena } from '../rings/arena.ts';
-import { ThreadRecord } from '../rings/control.ts';
+import { T_TID, ThreadRecord } from '../rings/control.ts';
 import { C_PUBLISHES, C_RING_SLOTS, Counters } from '../rings/counters.ts';
 import type { Doorbell } from '../rings/doorbell.ts';
 import { FrameTable } from '../rings/frameTable.ts';
 import { HostView } from '../rings/hostState.ts';
 import { BrokerPort, WorkerPort } from '../rings/portRings.ts';
+import type { QueueRings } from '../rings/queueRings.ts';
 import { RingConsumer, RingProducer } from '../rings/spsc.ts';
 import { Steering } from '../rings/steering.ts';
 import type { Bursts } from '../stack/env.ts';
@@ -18,6 +19,7 @@ import { flowHash } from '../wire/flow.ts';
 import { createDispatcher, type Dispatcher } from './dispatcher.ts';
 import { systemRandom, type Thread } from './plan.ts';
 import { createTransmitter, type Transmitter } from './transmitter.ts';
+import { QueueLink } from './queueLink.ts';
 import { TransmitterLink } from './transmitterLink.ts';
 
 export interface BrokerParts {
@@ -26,17 +28,43 @@ export interface BrokerParts {
   dispatcher: Dispatcher;
 }
 
-/** A port and its dispatcher, on the calling thread: of worker `beside` (it needs no bell), or a dispatcher's own (-1). */
-export function assembleBroker(thread: Thread, beside: number): BrokerParts {
+/** A worker's ends of its rings, over the frames of the port, or of its queue. */
+export function workerPortOf(thread: Thread, worker: number): WorkerPort {
   const { plan } = thread;
-  const broker = plan.brokers[beside < 0 ? 0 : beside]!;
+  const port = plan.queueRings === null ? plan.port : plan.brokers[worker]!.port;
+  return new WorkerPort(plan.rings, plan.ringsPlan, worker, new FrameTable(port.table, port.memory, port.host));
+}
+
+/** This broker among those of the port's other queues. */
+function queueLink(thread: Thread, rings: QueueRings, port: Port, own: WorkerPort, bells: readonly (Doorbell | null)[]): QueueLink {
+  const { plan } = thread;
+  const words = new Int32Array(plan.rings);
+  return new QueueLink({
+    queue: own.worker,
+    port,
+    rings,
+    crossings: own.redirectOut,
+    controls: own.worker === 0 ? plan.ringsPlan.control.slice(1).map((at) => new RingConsumer(words, at)) : [],
+    bells,
+    records: plan.workerThreads.map((t) => new ThreadRecord(plan.control, t.index)),
+    // A switch's ports know each other.
+    sendsHome: port.kind !== 'switch',
+  });
+}
+
+/** A port, or a queue of it, and its dispatcher, on the calling thread: of the worker that `own` belongs to, or a dispatcher's. */
+export function assembleBroker(thread: Thread, own: WorkerPort | null): BrokerParts {
+  const { plan } = thread;
+  const beside = own === null ? -1 : own.worker;
+  const broker = plan.brokers[own === null ? 0 : beside]!;
   const sender = plan.transmitter;
   const port = attachPort(broker.port, thread.native, sender === null);
-  const rings = plan.workerThreads.map((_, w) => new BrokerPort(plan.rings, plan.ringsPlan, w));
+  const shared = own === null ? null : plan.queueRings;
+  const rings = plan.workerThreads.map((_, w) => (shared === null || w === beside ? new BrokerPort(plan.rings, plan.ringsPlan, w) : null));
   const bells = plan.workerBells.map((b, w) => (w === beside ? null : thread.bell(b)));
   const random = systemRandom();
   // The stack on this thread has counters of its own: the two do not add to one another's.
-  const counters = beside < 0 ? thread.counters : new Counters(plan.control, new ThreadRecord(plan.control, broker.record).countersAt);
+  const counters = own === null ? thread.counters : brokerCounters(thread, broker.record);
   const dispatcher = createDispatcher({
     port,
     rings,
@@ -45,26 +73,36 @@ export function assembleBroker(thread: Thread, beside: number): BrokerParts {
     counters,
     clock: thread.record.clock(),
     random,
-    host: {
-      block: plan.control,
-      at: plan.hostAt,
-      address: plan.host.address,
-      prefix: plan.host.prefix,
-      gateway: plan.host.gateway,
-      mtu: plan.host.mtu,
-      macHi: broker.port.macHi,
-      macLo: broker.port.macLo,
-      statics: plan.host.statics,
-      counters,
-      frames: port.frames,
-      random,
-    },
+    host:
+      beside > 0
+        ? null
+        : {
+            block: plan.control,
+            at: plan.hostAt,
+            address: plan.host.address,
+            prefix: plan.host.prefix,
+            gateway: plan.host.gateway,
+            mtu: plan.host.mtu,
+            macHi: broker.port.macHi,
+            macLo: broker.port.macLo,
+            statics: plan.host.statics,
+            counters,
+            frames: port.frames,
+            random,
+          },
     burst: plan.burst,
     overflow: plan.overflow,
     // Only the switch copies what it sends, when it floods.
     transmitter: sender === null ? null : new TransmitterLink(port, sender.rings, thread.bell(sender.bell), port.kind === 'switch'),
+    queue: shared === null ? null : queueLink(thread, shared, port, own!, bells),
   });
   return { port, dispatcher, counters };
+}
+
+function brokerCounters(thread: Thread, index: number): Counters {
+  const record = new ThreadRecord(thread.plan.control, index);
+  record.set(T_TID, thread.record.get(T_TID));
+  return new Counters(thread.plan.control, record.countersAt);
 }
 
 /** The port's sending half and its transmitter, on the calling thread. */
@@ -87,23 +125,22 @@ export function assembleTransmitter(thread: Thread): Transmitter {
 
 export interface StackParts {
   stack: Stack;
-  workerPort: WorkerPort;
   host: HostView;
   /** Publishes rings towards other workers and rings whoever has something new. */
   flush: () => void;
 }
 
-/** Whom a worker rings when it has moved frames: who takes them home and gives credit, and who sends; null when it is this thread. */
+/** Whom a worker rings: who takes frames home and gives credit, who sends, who has the host state; null when it is this thread. */
 export interface StackBells {
   broker: Doorbell | null;
   sender: Doorbell | null;
+  host: Doorbell | null;
 }
 
 /** A worker's stack. */
-export function assembleStack(thread: Thread, worker: number, bells: StackBells): StackParts {
+export function assembleStack(thread: Thread, workerPort: WorkerPort, bells: StackBells): StackParts {
   const { plan, native } = thread;
-  const frames = new FrameTable(plan.port.table, plan.port.memory, plan.port.host);
-  const workerPort = new WorkerPort(plan.rings, plan.ringsPlan, worker, frames);
+  const { worker, frames } = workerPort;
   const arena = new SharedArena(plan.arenas[worker]!);
   const bursts: Bursts =
     native !== null && plan.ids.packets >= 0
@@ -132,8 +169,10 @@ export function assembleStack(thread: Thread, worker: number, bells: StackBells)
   // hot: per burst
   function flush(): void {
     const sent = workerPort.tx.flush();
+    const said = workerPort.control.flush();
     workerPort.flush();
     if (sent && bells.sender !== null) bells.sender.ring();
+    if (said && bells.host !== null) bells.host.ring();
     const p = workerPort.publishes();
     if (p !== published) {
       published = p;
@@ -148,5 +187,5 @@ export function assembleStack(thread: Thread, worker: number, bells: StackBells)
       if (workerPort.redirectOut[w]!.flush()) bell.ring();
     }
   }
-  return { stack, workerPort, host, flush };
+  return { stack, host, flush };
 }

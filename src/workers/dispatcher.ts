@@ -98,8 +98,11 @@ export interface Dispatcher {
   reclaimTransmitter(): void;
   /** Frames in rings and overflow queues between port and workers, or the transmitter, but for that one's credit. */
   inFlight(): number;
-  /** Layout `run-to-completion`: this broker leaves, and takes back what those who left before would have taken. */
-  leave(worker: Counters, left: () => void): void;
+  /**
+   * The worker beside this broker leaves: `last` empties its rings, `left` lets the port go and says so. Where a port has several
+   * brokers one leaves at a time, and takes back what those before it would have taken. `worker`: its counters.
+   */
+  leave(worker: Counters, last: () => void, left: () => void): void;
   readonly host: Host | null;
 }
 
@@ -369,15 +372,18 @@ export function createDispatcher(env: DispatcherEnv): Dispatcher {
     return n;
   }
 
-  function leave(worker: Counters, left: () => void): void {
+  function leave(worker: Counters, last: () => void, left: () => void): void {
     if (queue === null) {
       left();
       return;
     }
     queue.enter();
+    last();
     for (let w = 0; w < workers; w++) dropOverflow(w, DROP_CLOSING);
     for (const b of served) while (home.takeFrom(b.recycle) > 0);
     queue.takeBack(home, counters, worker);
+    // What port and rings dropped since the last breath.
+    push();
     left();
     queue.leave();
   }

@@ -10,7 +10,7 @@ const { plan } = workerData as WorkerData;
 const thread = new Thread(plan, plan.dispatcher!);
 installSyncOutput(plan.stdout);
 observeGc(thread);
-const { port, dispatcher } = assembleBroker(thread, -1);
+const { port, dispatcher } = assembleBroker(thread, null);
 const bell = thread.bell(plan.brokers[0]!.bell);
 let reclaimed = false;
 

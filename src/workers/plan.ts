@@ -11,6 +11,7 @@ import { C_CPU_NS, C_GC_COUNT, C_GC_NS, C_SWITCHES_INVOLUNTARY, C_SWITCHES_VOLUN
 import { Doorbell } from '../rings/doorbell.ts';
 import { T_CPU, T_TID, ThreadRecord } from '../rings/control.ts';
 import type { PortRingsPlan } from '../rings/portRings.ts';
+import type { QueueRings } from '../rings/queueRings.ts';
 import type { TransmitterRings } from '../rings/transmitterRings.ts';
 import type { StackConfig } from '../stack/env.ts';
 import type { IdleMode } from './driver.ts';
@@ -44,8 +45,11 @@ export interface HostPlan {
   statics: readonly (readonly [number, number, number])[];
 }
 
-/** Who runs the dispatcher: the worker itself, a thread of its own, or two that receive and send. */
-export type Layout = 'inline' | 'dispatcher' | 'dispatcher-rx-tx';
+/**
+ * Who runs the dispatcher: the worker itself, a thread of its own, two that receive and send, or every worker for its own queue
+ * of the port.
+ */
+export type Layout = 'inline' | 'dispatcher' | 'dispatcher-rx-tx' | 'run-to-completion';
 
 export interface ThreadPlan {
   index: number;
@@ -96,6 +100,8 @@ export interface RuntimePlan {
   workerThreads: ThreadPlan[];
   /** One, or one a worker. Broker 0 has the host state. */
   brokers: BrokerPlan[];
+  /** What brokers of several queues share; null where there is one. */
+  queueRings: QueueRings | null;
   /** By worker: where its thread sleeps. */
   workerBells: BellPlace[];
   /** Milliseconds a drain may take before connections are reset. */

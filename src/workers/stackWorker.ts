@@ -1,5 +1,6 @@
 /**
- * Thread entry: one stack, the user's module beside it, and in layout `inline` the port's dispatcher too.
+ * Thread entry: one stack, the user's module beside it, and in layouts `inline` and `run-to-completion` the dispatcher of the port,
+ * or of one of its queues, too.
  * The breath is the driver's (driver.ts): pull → input → timers → application → output → push → rest.
  */
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
@@ -20,7 +21,7 @@ import {
 import type { Port } from '../ports/port.ts';
 import { C_DROP, C_RX_PACKETS, C_TCP_IN_SEGS, type Counters } from '../rings/counters.ts';
 import { DROP_CLOSING } from '../rings/drops.ts';
-import { assembleBroker, assembleStack } from './assembly.ts';
+import { assembleBroker, assembleStack, workerPortOf } from './assembly.ts';
 import type { Dispatcher } from './dispatcher.ts';
 import { type Breath, Driver } from './driver.ts';
 import { importModule } from './importModule.ts';
@@ -33,7 +34,8 @@ import { observeGc, threadSleep } from './threadParts.ts';
 
 const { plan, worker, module, background: backgroundPort } = workerData as WorkerData;
 const me = plan.workerThreads[worker]!;
-const inline = plan.dispatcher === null;
+/** This thread is the broker, too, of the port or of a queue. */
+const brokers = plan.dispatcher === null;
 const thread = new Thread(plan, me);
 const { record, counters, native } = thread;
 const clock = record.clock();
@@ -46,11 +48,14 @@ const signals = new WorkerSignals(record, (signal) => post({ type: 'signal', wor
 let port: Port | null = null;
 let dispatcher: Dispatcher | null = null;
 let brokerCounters: Counters | null = null;
-if (inline) ({ port, dispatcher, counters: brokerCounters } = assembleBroker(thread, worker));
+const workerPort = workerPortOf(thread, worker);
+if (brokers) ({ port, dispatcher, counters: brokerCounters } = assembleBroker(thread, workerPort));
 const bell = thread.bell(plan.workerBells[worker]!);
-const { stack, workerPort, host, flush } = assembleStack(thread, worker, {
-  broker: inline ? null : thread.bell(bellPlace(plan, DISPATCHER)),
+const { stack, host, flush } = assembleStack(thread, workerPort, {
+  broker: brokers ? null : thread.bell(bellPlace(plan, DISPATCHER)),
   sender: plan.transmitter === null ? null : thread.bell(plan.transmitter.bell),
+  // A dispatcher has the host state and is rung as the broker anyway.
+  host: brokers && worker > 0 ? thread.bell(plan.brokers[0]!.bell) : null,
 });
 
 /** What this worker has asked of the background pool. */
@@ -117,7 +122,7 @@ function becomeQuiet(): void {
   ending = false;
   if (dispatcher !== null) {
     dispatcher.push();
-    dispatcher.reclaim(0);
+    dispatcher.reclaim(worker);
   }
   flush();
   if (!reported && process.exitCode !== undefined && Number(process.exitCode) !== 0)
@@ -138,11 +143,15 @@ function discardRedirected(): void {
 
 function leave(): void {
   discardRedirected();
-  if (port !== null) {
-    port.flush();
-    port.detach();
-  }
-  record.set(T_STATE, TS_STOPPED);
+  const gone = (): void => {
+    if (port !== null) {
+      port.flush();
+      port.detach();
+    }
+    record.set(T_STATE, TS_STOPPED);
+  };
+  if (dispatcher === null) gone();
+  else dispatcher.leave(counters, discardRedirected, gone);
   counters.commit();
   brokerCounters?.commit();
 }

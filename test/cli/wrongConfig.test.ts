@@ -52,7 +52,6 @@ const CASES: readonly (readonly [string, string[], RegExp])[] = [
   ['workers below 1', ['--workers', '0'], /workers: "0"/],
   ['workers beyond 64', ['--workers', '65'], /workers: "65"/],
   ['inline with two workers', ['--layout', 'inline', '--workers', '2'], /inline.*1 worker|workers.*inline/],
-  ['layout of another version', ['--layout', 'run-to-completion'], /run-to-completion.*not (available )?in this version/],
   ['layout that is no word of ours', ['--layout', 'dispacher'], /dispacher.*dispatcher/],
   ['packet memory beyond 2 GiB', ['--set', 'frames=1048576', '--set', 'frame-bytes=16K'], /frames.*2 GiB/],
   ['port of an unknown kind', ['--nic', 'e1000:eth0'], /nic: .*"?e1000/],

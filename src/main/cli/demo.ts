@@ -82,21 +82,22 @@ function build(o: DemoOptions, say: (line: string) => void): Demo {
 
 const ROLES: Readonly<Record<string, SummaryThread['role']>> = { main: 'main', dispatcher: 'dispatcher' };
 
+/** Threads, with the brokers that run inside workers as part of these. */
+function withBrokers(figures: readonly ThreadFigures[]): ThreadFigures[] {
+  return figures
+    .filter((f) => f.role !== 'broker')
+    .map((f) => {
+      const broker = f.role !== 'worker' ? undefined : figures.find((b) => b.role === 'broker' && b.worker === f.worker);
+      if (broker === undefined) return f;
+      return { ...f, drops: f.drops + broker.drops, ringHighWater: Math.max(f.ringHighWater, broker.ringHighWater) };
+    });
+}
+
 /** All rows: main once, then the server's threads, then the clients'. An inline worker's broker is part of its row. */
 function rows(d: Demo): { f: ThreadFigures; role: SummaryThread['role'] }[] {
   const out: { f: ThreadFigures; role: SummaryThread['role'] }[] = [];
-  for (const f of d.server.figures()) if (f.role !== 'broker') out.push({ f, role: ROLES[f.role] ?? 'server' });
-  for (const c of d.clients) {
-    const figures = c.figures();
-    const broker = figures.find((f) => f.role === 'broker');
-    for (const f of figures) {
-      if (f.role !== 'worker') continue;
-      out.push({
-        f: { ...f, drops: f.drops + (broker?.drops ?? 0), ringHighWater: Math.max(f.ringHighWater, broker?.ringHighWater ?? 0) },
-        role: 'client',
-      });
-    }
-  }
+  for (const f of withBrokers(d.server.figures())) out.push({ f, role: ROLES[f.role] ?? 'server' });
+  for (const c of d.clients) for (const f of withBrokers(c.figures())) if (f.role === 'worker') out.push({ f, role: 'client' });
   return out;
 }
 

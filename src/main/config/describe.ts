@@ -48,9 +48,8 @@ function section(title: string, specs: readonly KeySpec[]): string {
         : ` Also understood: ${Object.entries(s.aliases)
             .map(([from, to]) => `\`${from}\` (${to})`)
             .join(', ')}.`;
-    const not = s.unavailable === undefined ? '' : ` Not in this version: ${s.unavailable.map((u) => `\`${u}\``).join(', ')}.`;
     const flag = s.flag === undefined ? '' : ` Option \`${escapeCell(s.flag)}\`.`;
-    return `| \`${s.key}\` | \`${defaultText(s)}\` | ${escapeCell(allowed(s))} | ${s.since} | ${escapeCell(s.help)}${auto}${alias}${not}${flag} |`;
+    return `| \`${s.key}\` | \`${defaultText(s)}\` | ${escapeCell(allowed(s))} | ${s.since} | ${escapeCell(s.help)}${auto}${alias}${flag} |`;
   });
   return `## ${title}\n\n| key | default | allowed | since | meaning |\n|---|---|---|---|---|\n${rows.join('\n')}\n`;
 }

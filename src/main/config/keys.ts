@@ -37,8 +37,6 @@ export interface KeySpec {
   readonly choices?: readonly string[];
   /** Other spellings of a choice, compared without case. */
   readonly aliases?: Readonly<Record<string, string>>;
-  /** Words that are known but cannot be had in this version. */
-  readonly unavailable?: readonly string[];
   /** Command-line option with a place of its own; every other key is reached by --set. */
   readonly flag?: string;
   readonly since: string;
@@ -103,7 +101,7 @@ export const SCHEMA = [
     key: 'layout',
     type: 'word',
     default: 'dispatcher',
-    choices: ['inline', 'dispatcher', 'dispatcher-rx-tx'],
+    choices: ['inline', 'dispatcher', 'dispatcher-rx-tx', 'run-to-completion'],
     flag: '--layout <name>',
     aliases: {
       'single core': 'inline',
@@ -114,10 +112,12 @@ export const SCHEMA = [
       'two-bypass': 'dispatcher-rx-tx',
       '2 kb': 'dispatcher-rx-tx',
       'n-2': 'dispatcher-rx-tx',
+      'vale-mq': 'run-to-completion',
+      'nic rss': 'run-to-completion',
+      'multi-queue': 'run-to-completion',
     },
-    unavailable: ['run-to-completion', 'VALE-mq', 'NIC RSS'],
     since: SINCE,
-    help: 'Threads: `inline` (one thread is dispatcher and stack), `dispatcher` (one dispatcher and N workers) or `dispatcher-rx-tx` (one that receives, one that sends, N workers).',
+    help: 'Threads: `inline` (one is dispatcher and stack), `dispatcher` (one dispatcher, N workers), `dispatcher-rx-tx` (one receives, one sends, N workers) or `run-to-completion` (N workers, each the dispatcher of its own queue of the port).',
   },
   {
     key: 'steering',

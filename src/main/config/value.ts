@@ -124,11 +124,10 @@ class Value {
   word(): string {
     const t = this.text();
     const lower = t.toLowerCase();
-    const { choices, aliases, unavailable } = this.spec;
+    const { choices, aliases } = this.spec;
     if (choices!.includes(lower)) return lower;
     const alias = aliases?.[lower];
     if (alias !== undefined) return alias;
-    if (unavailable?.some((u) => u.toLowerCase() === lower)) return this.fail('is not available in this version');
     return this.fail('is not one of its words');
   }
 

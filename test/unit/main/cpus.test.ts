@@ -132,6 +132,7 @@ test('workers: auto leaves the dispatcher a CPU of its own where there are two',
   assert.is(autoWorkers('auto', 'dispatcher', m, 64), 7);
   assert.is(autoWorkers('auto', 'dispatcher-rx-tx', m, 64), 6, 'two threads in front');
   assert.is(autoWorkers('0-1', 'dispatcher-rx-tx', m, 64), 1);
+  assert.is(autoWorkers('auto', 'run-to-completion', m, 64), 8, 'none');
   assert.is(autoWorkers('auto', 'inline', m, 64), 1);
   assert.is(autoWorkers('1,3', 'dispatcher', m, 64), 1);
   assert.is(autoWorkers('5', 'dispatcher', m, 64), 1);
