@@ -79,6 +79,38 @@ bool copyVerified(uint8_t* to, const uint8_t* p, int32_t len) {
   return false;
 }
 
+// A UDP super-segment (UDP_SEGMENT of a peer): datagrams of `gso` bytes that stand behind one header, taken out one by one.
+struct Datagrams {
+  const uint8_t* head = nullptr;
+  int32_t l3 = 0, l4 = 0, gso = 0, at = 0, end = 0, count = 0;
+  bool left() const { return at < end; }
+  // False: these are none, or larger than `room`.
+  bool begin(const VnetHeader& v, const uint8_t* p, int32_t len, int32_t room) {
+    *this = Datagrams{};
+    const int32_t eth = len >= 18 && be16(p + 12) == ETH_P_8021Q ? 18 : 14;
+    if (len < eth + 28 || be16(p + eth - 2) != ETH_P_IP || p[eth] >> 4 != 4 || (p[eth] & 15) < 5 || p[eth + 9] != 17) return false;
+    const int32_t udp = eth + ((p[eth] & 15) << 2), vouched = v.flags & (VNET_NEEDS_CSUM | VNET_DATA_VALID);
+    if (vouched == 0 || v.gsoSize < 1 || len <= udp + 8 || udp + 8 + v.gsoSize > room) return false;
+    head = p, l3 = eth, l4 = udp, gso = v.gsoSize, at = udp + 8, end = len;
+    return true;
+  }
+  // The next one at `to`, its checksum left partial; its bytes.
+  int32_t next(uint8_t* to) {
+    const int32_t pay = gso < end - at ? gso : end - at, len = l4 + 8 + pay;
+    memcpy(to, head, static_cast<size_t>(l4 + 8));
+    memcpy(to + l4 + 8, head + at, static_cast<size_t>(pay));
+    uint8_t* ip = to + l3;
+    put16(ip + 2, static_cast<uint32_t>(len - l3));
+    put16(ip + 4, be16(ip + 4) + static_cast<uint32_t>(count++));
+    put16(ip + 10, 0);
+    put16(ip + 10, ~sumBytes(ip, static_cast<size_t>(l4 - l3)) & 0xffff);
+    put16(to + l4 + 4, static_cast<uint32_t>(8 + pay));
+    put16(to + l4 + 6, fold(pseudoSum4(be32(ip + 12), be32(ip + 16), 17, static_cast<uint32_t>(8 + pay))));
+    at += pay;
+    return len;
+  }
+};
+
 class Packet final : public Device {
  public:
   ~Packet() override {
@@ -100,6 +132,7 @@ class Packet final : public Device {
   int listen(const PortOptions& options, PortFacts& facts, std::string& what);
   void joinGroup(const PortOptions& options, PortFacts& facts);
   bool take(PortMemory& m, tpacket2_hdr* h, uint32_t status, int32_t* d);
+  bool takeDatagram(PortMemory& m, int32_t* d);
   void countLost(PortMemory& m);
   void lookAtLink(PortMemory& m);
   void lookAround(PortMemory& m);
@@ -120,6 +153,7 @@ class Packet final : public Device {
   uint8_t* ring_ = nullptr;
   size_t ringBytes_ = 0;
   uint32_t slots_ = 0, next_ = 0;
+  Datagrams split_;  // of the slot that is next
   // Sending may be another thread's business: nothing below is the receiver's.
   int64_t fullSince_ = 0;
   VnetHeader vnet_[kBatch];
@@ -290,6 +324,7 @@ bool Packet::take(PortMemory& m, tpacket2_hdr* h, uint32_t status, int32_t* d) {
     describeFrame(m, d, v, len, TrainPlan{len, 0, 1}, right);
     return true;
   }
+  if (v.gsoType == VNET_GSO_UDP_L4 && split_.begin(v, p, len, t.frameBytes - t.headroom)) return takeDatagram(m, d);
   TrainPlan plan;
   const int32_t reason = planTrain(t, v, p, len, len, mtu_, free, plan);
   if (reason != DROP_NONE) {
@@ -307,6 +342,16 @@ bool Packet::take(PortMemory& m, tpacket2_hdr* h, uint32_t status, int32_t* d) {
   return true;
 }
 
+// One datagram of the super-segment in the slot; the slot stays ours until the last is out.
+bool Packet::takeDatagram(PortMemory& m, int32_t* d) {
+  const Frames& t = m.frames;
+  const int32_t len = split_.next(t.packet + t.offset[m.own[P_STACK + m.own[P_FREE] - 1]] + t.headroom);
+  VnetHeader v{};
+  v.flags = VNET_NEEDS_CSUM;
+  describeFrame(m, d, v, len, TrainPlan{len, 0, 1}, false);
+  return true;
+}
+
 // hot: per burst
 int32_t Packet::rxBurst(PortMemory& m, int32_t* desc, int32_t max) {
   int32_t n = 0;
@@ -317,7 +362,8 @@ int32_t Packet::rxBurst(PortMemory& m, int32_t* desc, int32_t max) {
     const uint32_t status = __atomic_load_n(&h->tp_status, __ATOMIC_ACQUIRE);
     if ((status & TP_STATUS_USER) == 0) break;
     losing |= (status & TP_STATUS_LOSING) != 0;
-    if (take(m, h, status, desc + n * DESC_WORDS)) n++;
+    if (split_.left() ? takeDatagram(m, desc + n * DESC_WORDS) : take(m, h, status, desc + n * DESC_WORDS)) n++;
+    if (split_.left()) continue;
     __atomic_store_n(&h->tp_status, TP_STATUS_KERNEL, __ATOMIC_RELEASE);
     next_ = next_ + 1 == slots_ ? 0 : next_ + 1;
   }

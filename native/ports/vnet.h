@@ -9,7 +9,7 @@
 namespace flowring {
 
 constexpr uint8_t VNET_NEEDS_CSUM = 1, VNET_DATA_VALID = 2;
-constexpr uint8_t VNET_GSO_NONE = 0, VNET_GSO_TCPV4 = 1, VNET_GSO_ECN = 0x80;
+constexpr uint8_t VNET_GSO_NONE = 0, VNET_GSO_TCPV4 = 1, VNET_GSO_UDP_L4 = 5, VNET_GSO_ECN = 0x80;
 constexpr int32_t kVnetBytes = 10;
 // The header, link 0, and the further links.
 constexpr int32_t kFrameIovecs = TRAIN_LINKS_MAX + 1;

@@ -114,7 +114,7 @@ function offloadsOf(
     caps.txTrains
       ? { name: 'tso', provider: link.tso ? 'device' : 'kernel', reason: cut('cuts trains', link.tso) }
       : { name: 'tso', provider: 'stack', reason: `switched off (${o.trains === false ? 'trains' : 'checksum'}: false)` },
-    { name: 'uso', provider: 'none', reason: 'datagram trains are not taken apart by this stack' },
+    { name: 'uso', provider: 'stack', reason: "a peer's datagram trains are taken apart on the way out of the ring; none are sent" },
     { name: 'tso6', provider: 'none', reason: 'no IPv6' },
     spreadOf(opened),
     {

@@ -6,7 +6,7 @@
 import { randomBytes } from 'node:crypto';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
@@ -102,6 +102,34 @@ function trafficTests(): void {
         `mss ${mss}`,
       );
     }
+    end();
+  });
+
+  test('datagrams that a peer sends as one super-segment arrive one by one', async () => {
+    const { peer, end } = await open({});
+    // SOL_UDP 17, UDP_SEGMENT 103 (linux: include/uapi/linux/udp.h); 20 bursts of 9 full datagrams and a short one
+    const script = `import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(('${KERNEL_IP}', 0))
+s.settimeout(5)
+s.setsockopt(17, 103, 1000)
+for i in range(20):
+    s.sendto(b''.join(bytes([i, k]) * 500 for k in range(9)) + bytes([i, 9]) * 7, ('${STACK_IP}', 7))
+    for k in range(10):
+        got = s.recv(2000)
+        assert got == bytes([i, k]) * (7 if k == 9 else 500), (i, k, len(got))
+print('all')`;
+    peer.seen.length = 0;
+    const python = spawn('python3', ['-c', script], { stdio: ['ignore', 'pipe', 'inherit'] });
+    let said = '';
+    python.stdout.on('data', (text) => {
+      said += text;
+    });
+    await peer.run(() => said !== '' || python.exitCode !== null, 20_000);
+    assert.is(said, 'all\n');
+    assert.is(peer.seen.filter((s) => s.total === 42 + 1000).length, 180);
+    assert.is(peer.seen.filter((s) => s.total === 42 + 14).length, 20);
+    assert.ok(peer.seen.every((s) => (s.flags & (L.F_BAD | L.F_TRAIN)) === 0));
     end();
   });
 
@@ -504,7 +532,7 @@ if (process.argv.includes('--user-namespace')) {
   unprivilegedTest();
   test.run();
 } else {
-  const lacks = missing(['ip', 'unshare', 'ethtool']);
+  const lacks = missing(['ip', 'unshare', 'ethtool', 'python3']);
   if (lacks.length > 0) {
     console.log(`SKIP ${lacks.join(', ')}`);
   } else {
