@@ -87,7 +87,7 @@ function sayListening(mctx: Mctx, s: number): void {
 
 /**
  * Makes a bound socket accept connections, up to `backlog` of them waiting (at least 1). Every worker that listens on a port
- * serves it: which one gets a connection is the flow hash's choice. -EBADF, -EINVAL, -EADDRINUSE.
+ * serves it: which one gets a connection is the flow hash's choice. -EBADF, -EINVAL, -EADDRINUSE, -EOPNOTSUPP (UDP).
  */
 export function listen(mctx: Mctx, s: number, backlog = 4096): number {
   if (bad(s)) return -EBADF;
@@ -100,7 +100,7 @@ export function listen(mctx: Mctx, s: number, backlog = 4096): number {
 
 // hot: per burst
 /**
- * A connection that waits on listener `s`: its socket, or -EAGAIN, -EBADF, -EINVAL (not listening). `peer`, made once by the
+ * A connection that waits on listener `s`: its socket, or -EAGAIN, -EBADF, -EINVAL (not listening), -EOPNOTSUPP (UDP). `peer`, made once by the
  * program, learns who it is: the address as int32 (`formatAddress` makes it text), and the port.
  */
 export function accept(mctx: Mctx, s: number, peer?: DatagramSource): number {
@@ -118,7 +118,7 @@ export function accept(mctx: Mctx, s: number, peer?: DatagramSource): number {
  * An unbound socket gets a source port whose flow comes back to this worker.
  * A UDP socket is connected at once, 0: it hears its peer only, learns of ICMP errors, and `write` and `read` work on it;
  * connecting again replaces the peer, port 0 ends it (-ENOTCONN when there was none). -EBADF, -EINVAL, -EADDRNOTAVAIL,
- * -ENETUNREACH, -EISCONN, -EALREADY.
+ * -ENETUNREACH, -EISCONN, -EALREADY, -EOPNOTSUPP (a listener).
  * @throws FlowringError EINVAL when the address is text and not an IPv4 address.
  */
 export function connect(mctx: Mctx, s: number, remote: SocketAddress): number {
