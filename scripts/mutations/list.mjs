@@ -544,7 +544,7 @@ export const MUTATIONS = [
   {
     name: 'UDP: a claimed port may be bound by others',
     file: `${IN}rings/steering.js`,
-    find: 'const mayServe = !claimed || this.serves(proto, port, worker);',
+    find: 'const mayServe = !this.claimed(proto, port) || this.serves(proto, port, worker);',
     replace: 'const mayServe = true;',
     tests: ['unit/stack/udp.'],
   },

@@ -116,11 +116,15 @@ export class Steering {
     this.lock(worker);
     // A claim may have outlived its worker: without a server it says nothing.
     if (!this.served(proto, port)) Atomics.and(this.words, this.claimWord(proto, port), ~(1 << (port & 31)));
-    const claimed = (Atomics.load(this.words, this.claimWord(proto, port)) & (1 << (port & 31))) !== 0;
-    const mayServe = !claimed || this.serves(proto, port, worker);
+    const mayServe = !this.claimed(proto, port) || this.serves(proto, port, worker);
     if (mayServe) this.change(proto, port, worker, true);
     this.unlock(worker);
     return mayServe;
+  }
+
+  /** Whether the port is one worker's alone. */
+  claimed(proto: number, port: number): boolean {
+    return this.served(proto, port) && (Atomics.load(this.words, this.claimWord(proto, port)) & (1 << (port & 31))) !== 0;
   }
 
   private claimWord(proto: number, port: number): number {

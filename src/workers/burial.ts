@@ -19,7 +19,7 @@ import { DROP_REASONS, DROP_WORKER_DIED, OUTGOING_DROPS } from '../rings/drops.t
 import type { FrameTable } from '../rings/frameTable.ts';
 import type { HostView } from '../rings/hostState.ts';
 import { type PortRingsPlan, settledCounts, succeedRedirects } from '../rings/portRings.ts';
-import { STEER_TCP, type Steering } from '../rings/steering.ts';
+import { STEER_TCP, STEER_UDP, type Steering } from '../rings/steering.ts';
 import { LEN_RESET_FRAME, Remains } from '../stack/tcp/remains.ts';
 import type { Dispatcher } from './dispatcher.ts';
 
@@ -110,11 +110,17 @@ export function sendResets(
   return 1;
 }
 
-/** Claims on local ports that ended with the worker: all but those of its listeners, which its successor will hold again. */
+/**
+ * Claims on local ports that ended with the worker: all but those of its listeners, and the UDP ports that its program named,
+ * which its successor will hold again.
+ */
 export function withdrawClaims(steering: Steering, worker: number, remains: Remains | null): void {
   const listening = remains === null ? new Set<number>() : remains.listening();
   steering.servedBy(STEER_TCP, worker, (port) => {
     if (!listening.has(port)) steering.serve(STEER_TCP, port, worker, false);
+  });
+  steering.servedBy(STEER_UDP, worker, (port) => {
+    if (steering.claimed(STEER_UDP, port)) steering.serve(STEER_UDP, port, worker, false);
   });
 }
 

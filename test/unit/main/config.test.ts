@@ -231,6 +231,9 @@ test("mTCP's files load; what has no meaning here is reported with the reason", 
     warnings.map((w) => w.replace(`${path}:`, '').split(':').slice(0, 2).join(':').split(' ignored')[0]),
     ['2: io', '10: stat_print', '11: odd_one'],
   );
+  const udp = load({ file: file('udp.conf', 'udp_send_buffer = 65536\nudp_recv_buffer = 131072\nudp_list_entries = 9\n') });
+  assert.equal([udp.values.udpSndbuf, udp.values.udpRcvbuf, udp.warnings.length], [65536, 131072, 1]);
+  assert.is(load({ file: file('udp2.conf', 'udp_receive_buffer = 4096\n') }).values.udpRcvbuf, 4096);
   const kernel = load({ file: file('kernel.conf', 'port = eth4\n') });
   assert.is(kernel.values.nic, 'switch');
   assert.match(kernel.warnings[0]!, /port = eth4 ignored: .* say --nic packet:eth4$/);

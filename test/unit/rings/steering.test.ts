@@ -3,6 +3,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { MAX_WORKERS, RETA_SIZE } from '../../../src/rings/layout.ts';
 import { hashModulo, STEER_MODULO, STEER_RETA, STEER_TCP, STEER_UDP, STEERING_BYTES, Steering } from '../../../src/rings/steering.ts';
+import { withdrawClaims } from '../../../src/workers/burial.ts';
 import type { SteeringJob } from './steeringThread.ts';
 import { bits31, seedOf, startThread } from './threads.ts';
 
@@ -100,6 +101,32 @@ test('the last to leave hands the port back to the hash', () => {
   assert.is(s.owner(STEER_UDP, 3, 53), 1);
   s.serve(STEER_UDP, 53, 1, false);
   assert.equal([s.owner(STEER_UDP, 3, 53), s.served(STEER_UDP, 53), s.ownerBefore(STEER_UDP, 3, 53)], [0, false, 1]);
+});
+
+test("a claimed port is one worker's alone until it ends to serve it; a claim without a server says nothing", () => {
+  const { s } = steering(4);
+  assert.ok(s.claim(STEER_UDP, 40000, 2));
+  assert.equal([s.claimed(STEER_UDP, 40000), s.claimed(STEER_TCP, 40000), s.claimed(STEER_UDP, 40001)], [true, false, false]);
+  assert.not(s.claim(STEER_UDP, 40000, 2), 'twice');
+  assert.not(s.claim(STEER_UDP, 40000, 1));
+  assert.not(s.share(STEER_UDP, 40000, 1));
+  assert.ok(s.share(STEER_UDP, 40000, 2), 'its own');
+  for (let h = 0; h < 8; h++) assert.is(s.owner(STEER_UDP, h, 40000), 2);
+  s.serve(STEER_UDP, 40000, 2, false);
+  assert.not(s.claimed(STEER_UDP, 40000));
+  assert.ok(s.share(STEER_UDP, 40000, 1));
+  assert.ok(s.share(STEER_UDP, 40000, 3), 'shared by who names it');
+  assert.not(s.claim(STEER_UDP, 40000, 0), "nobody's to be given");
+});
+
+test('a dead worker keeps the UDP ports its program named, and loses those that were chosen for it', () => {
+  const { s } = steering(4);
+  s.share(STEER_UDP, 53, 2);
+  s.share(STEER_UDP, 53, 3);
+  s.claim(STEER_UDP, 40000, 2);
+  s.claim(STEER_UDP, 40001, 3);
+  withdrawClaims(s, 2, null);
+  assert.equal([s.serves(STEER_UDP, 53, 2), s.served(STEER_UDP, 40000), s.served(STEER_UDP, 40001)], [true, false, true]);
 });
 
 test('three threads change the masks of the same ports at once: each finds its last word kept', async () => {

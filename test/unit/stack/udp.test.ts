@@ -21,6 +21,18 @@ import {
   DROP_UDP_HEADER,
 } from '../../../src/rings/drops.ts';
 import { NB_FAILED, NB_REACHABLE } from '../../../src/rings/hostState.ts';
+import {
+  D_DATA,
+  D_FLAGS_GSO,
+  D_FRAME,
+  D_REGION_GEN,
+  D_SEGS_VLAN,
+  D_TOTAL,
+  DESC_WORDS,
+  F_TRAIN,
+  HEADROOM,
+  OWNER_RING,
+} from '../../../src/rings/layout.ts';
 import { STEER_UDP } from '../../../src/rings/steering.ts';
 import {
   EACCES,
@@ -125,6 +137,61 @@ test(
       assert.is(receive(t, s), `peer:${PEER_PORT} ${d.toString('latin1')}`, `${d.length} bytes`);
     }
     assert.is(receive(t, s), -EAGAIN);
+    assert.is(t.machine.chunks.free, t.machine.chunks.chunks);
+  }),
+);
+
+/** A datagram of `data` over frames of `first` payload bytes in link 0 and `more` in each further one, as jumbo frames arrive. */
+function queueTrain(t: Trace, data: Buffer, first: number, more: number): void {
+  const whole = datagram({ data });
+  const { frames } = t;
+  const lengths = [42 + first];
+  for (let left = data.length - first; left > 0; left -= more) lengths.push(Math.min(more, left));
+  const links = lengths.map(() => t.takeFrame());
+  let at = 0;
+  links.forEach((f, i) => {
+    const into = frames.offset[f]! + HEADROOM + (i === 0 ? 0 : 42);
+    frames.u8.set(whole.subarray(at, at + lengths[i]!), into);
+    frames.length[f] = lengths[i]!;
+    frames.next[f] = links[i + 1] ?? -1;
+    frames.owner[f] = OWNER_RING;
+    at += lengths[i]!;
+  });
+  const d = new Int32Array(DESC_WORDS);
+  d[D_FRAME] = links[0]!;
+  d[D_DATA] = (HEADROOM << 16) | lengths[0]!;
+  d[D_TOTAL] = whole.length;
+  d[D_REGION_GEN] = frames.generation[links[0]!]! & 0xffff;
+  d[D_FLAGS_GSO] = (more << 16) | F_TRAIN;
+  d[D_SEGS_VLAN] = links.length;
+  t.put(d);
+}
+
+test(
+  'a datagram over several frames is one: read in its breath, or from chunks later, and cut where the buffer ends',
+  trace({ config: { chunkBytes: 512 } }, (t) => {
+    const s = bound(t);
+    const data = pattern(3, 4000);
+    const got: (string | number)[] = [];
+    t.app = () => {
+      got.push(receive(t, s, 8192));
+    };
+    queueTrain(t, data, 1400, 1400);
+    t.breath();
+    assert.equal(got, [`peer:${PEER_PORT} ${data.toString('latin1')}`]);
+    t.app = () => {};
+    queueTrain(t, data, 1, 1300);
+    queueTrain(t, data, 1000, 1000);
+    t.breath();
+    t.breath();
+    assert.is(receive(t, s, 8192), `peer:${PEER_PORT} ${data.toString('latin1')}`);
+    assert.is(receive(t, s, 1500), `peer:${PEER_PORT} ${data.subarray(0, 1500).toString('latin1')}`);
+    queueTrain(t, data, 1400, 1400);
+    t.app = () => {
+      got.push(receive(t, s, 1500));
+    };
+    t.breath();
+    assert.is(got[1], `peer:${PEER_PORT} ${data.subarray(0, 1500).toString('latin1')}`);
     assert.is(t.machine.chunks.free, t.machine.chunks.chunks);
   }),
 );
