@@ -603,6 +603,7 @@ export const MUTATIONS = [
     find: 'if (hard && (state === SYN_SENT || state === SYN_RCVD))',
     replace: 'if (hard)',
     tests: ['unit/stack/icmpErrors'],
+  },
   // ---- the mTCP API ----
   {
     name: 'pipe: a short write is cut instead of refused',
