@@ -14,9 +14,12 @@ import {
   HEADROOM,
   OWNER_RING,
 } from '../../../src/rings/layout.ts';
+import { createArena, SharedArena } from '../../../src/rings/arena.ts';
 import { STEER_RETA, STEERING_BYTES, Steering } from '../../../src/rings/steering.ts';
 import { createIcmp } from '../../../src/stack/icmp.ts';
 import { createNeighbor } from '../../../src/stack/neighbor.ts';
+import { Scoreboard } from '../../../src/stack/tcp/recovery/scoreboard.ts';
+import { Tcb } from '../../../src/stack/tcp/tcb.ts';
 import type { Ipv4Out } from '../../../src/stack/transmit.ts';
 import { Classified, classify } from '../../../src/wire/flow.ts';
 import { parseOptions, TcpOptions } from '../../../src/wire/tcpOptions.ts';
@@ -73,6 +76,34 @@ test('classify and steering, over every golden frame', () => {
     }) < SLACK,
   );
   assert.type(mixed, 'number');
+});
+
+test('the SACK scoreboard: blocks, holes, the pipe, SND.UNA moving', () => {
+  const words = new SharedArena(createArena(1 << 21));
+  const t = new Tcb(words, 4);
+  const board = new Scoreboard(words, t, 256);
+  const o = new TcpOptions();
+  t.sackHead[0] = -1;
+  t.mss[0] = 100;
+  let sum = 0;
+  assert.ok(
+    growth((n) => {
+      for (let i = 0; i < n; i++) {
+        t.sndMax[0] = (t.sndUna[0]! + 20_000) | 0;
+        o.sackCount = 4;
+        for (let b = 0; b < 4; b++) {
+          o.sack[b * 2] = (t.sndUna[0]! + 100 + ((i + b) % 40) * 200) | 0;
+          o.sack[b * 2 + 1] = (o.sack[b * 2]! + 100) | 0;
+        }
+        sum = (sum + board.update(0, o) + board.pipe(0)) | 0;
+        board.hole(0, t.highRxt[0]!);
+        board.resent(0, board.holeAt, board.holeEnd);
+        t.sndUna[0] = (t.sndUna[0]! + 90) | 0;
+        board.advance(0);
+      }
+    }) < SLACK,
+  );
+  assert.type(sum, 'number');
 });
 
 test('TCP options, fast and slow', () => {
