@@ -47,6 +47,11 @@ export class Work {
   lost = 0;
   latency = new Histogram();
   over = false;
+  /** Within the time that counts, as the last timed operation saw it. */
+  measuring = false;
+  stamps = 0;
+  /** When the last stamp was given, or later: good to a few milliseconds. */
+  now = 0;
   flows = new Set();
 
   constructor(load, open, done) {
@@ -56,12 +61,16 @@ export class Work {
     this.began = performance.now();
     this.from = this.began + load.warm * 1000;
     this.to = this.from + load.seconds * 1000;
+    this.now = this.began;
     this.timedEach = load.connections === 1 ? 1 : TIMED_EACH;
     this.last = this.began;
     if (load.mode === 'http' || load.mode === 'http-close') {
       const close = load.mode === 'http-close' ? 'Connection: close\r\n' : '';
       this.request = Buffer.from(`GET / HTTP/1.1\r\nHost: ${load.address}:${load.port}\r\n${close}\r\n`);
     }
+    setTimeout(() => {
+      this.measuring = !this.over;
+    }, load.warm * 1000);
     setTimeout(() => this.end(), this.to - this.began);
   }
 
@@ -78,10 +87,17 @@ export class Work {
     this.open(flow);
   }
 
-  /** One operation that began at `begunMs`. */
+  /** The time, for an operation that is to be timed, else 0: a clock read for each would be a good part of a short one. */
+  stamp() {
+    if (++this.stamps % this.timedEach !== 0) return 0;
+    this.now = performance.now();
+    return this.now;
+  }
+
+  /** One operation is done. `begunMs` is its stamp. */
   operation(begunMs, bytes) {
     this.total++;
-    if (this.total % this.timedEach !== 0) {
+    if (begunMs === 0) {
       if (this.measuring) {
         this.operations++;
         this.bytes += bytes;
@@ -95,8 +111,6 @@ export class Work {
     this.bytes += bytes;
     this.latency.add(now - begunMs);
   }
-
-  measuring = false;
 
   /** Bytes of a stream. */
   moved(n) {
@@ -146,10 +160,11 @@ class Flow {
   got = 0;
   /** Sent when this many bytes are. */
   due = 0;
-  begunMs = performance.now();
+  begunMs = 0;
 
   constructor(work, k) {
     this.work = work;
+    this.begunMs = work.stamp();
     this.k = k;
     this.start = (k * 97) % PERIOD;
   }
@@ -178,7 +193,7 @@ class Echo extends Flow {
   }
 
   ask() {
-    this.begunMs = performance.now();
+    this.begunMs = this.work.stamp();
     this.due += this.work.load.size;
     this.send();
   }
@@ -270,8 +285,12 @@ class Http extends Flow {
   }
 
   ask() {
+    this.begunMs = this.work.stamp();
+    this.request();
+  }
+
+  request() {
     const { request } = this.work;
-    this.begunMs = performance.now();
     this.rest = EMPTY;
     if (this.wire.write(request, 0, request.length) !== request.length) this.work.fail(this);
   }
@@ -319,10 +338,9 @@ class HttpClose extends Http {
     if (!work.over) work.begin(HttpClose, this.k);
   }
 
+  /** The connection is part of the operation. */
   ask() {
-    const begun = this.begunMs;
-    super.ask();
-    this.begunMs = begun;
+    this.request();
   }
 }
 
@@ -335,6 +353,7 @@ const LOST_MS = 500;
 class Udp extends Flow {
   numbers = [];
   begun = [];
+  sentMs = [];
   out = Buffer.alloc(0);
 
   opened() {
@@ -343,6 +362,7 @@ class Udp extends Flow {
     for (let place = 0; place < connections; place++) {
       this.numbers.push(0);
       this.begun.push(0);
+      this.sentMs.push(0);
       this.send(place);
     }
     this.timer = setInterval(() => this.look(), 50);
@@ -354,16 +374,18 @@ class Udp extends Flow {
     PATTERN.copy(out, 0, number % PERIOD, (number % PERIOD) + out.length);
     out.writeInt32LE(place, 0);
     out.writeInt32LE(number, 4);
-    this.begun[place] = performance.now();
+    this.begun[place] = this.work.stamp();
+    this.sentMs[place] = this.work.now;
     // What does not fit now is lost, and comes again when its time is over.
     this.wire.write(out, 0, out.length);
   }
 
   look() {
     if (this.work.over) return clearInterval(this.timer);
-    const before = performance.now() - LOST_MS;
-    for (let place = 0; place < this.begun.length; place++) {
-      if (this.begun[place] > before) continue;
+    this.work.now = performance.now();
+    const before = this.work.now - LOST_MS;
+    for (let place = 0; place < this.sentMs.length; place++) {
+      if (this.sentMs[place] > before) continue;
       this.work.lost++;
       this.send(place);
     }
