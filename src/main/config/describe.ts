@@ -94,7 +94,7 @@ Files are JSON with comments; groups may be nested or dotted:
 \`\`\`
 
 Files with \`key = value\` lines and \`#\` comments load too: the keys below, and mTCP's \`num_cores\` (\`workers\`),
-\`max_concurrency\` (\`tcp.max-connections\`), \`rcvbuf\`, \`sndbuf\`, \`tcp_timewait\` (seconds, \`tcp.time-wait-ms\`) and \`port\`
+\`max_concurrency\` (\`tcp.max-connections\`), \`rcvbuf\`, \`sndbuf\`, \`udp_recv_buffer\`, \`udp_send_buffer\`, \`tcp_timewait\` (seconds, \`tcp.time-wait-ms\`) and \`port\`
 (\`nic\`, when it names a TAP). mTCP's other keys are reported on stderr with the reason why they have no effect.
 In code the keys may also be written in camelCase (\`tcpRcvbuf\`), or nested (\`tcp: { rcvbuf: '1M', timeWaitMs: '2s' }\`); \`defineConfig\` types them.
 

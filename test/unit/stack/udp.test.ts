@@ -197,6 +197,17 @@ test(
 );
 
 test(
+  'coalescing leaves datagrams alone: those of one flow in one burst stay as many',
+  trace({ config: { coalesce: true } }, (t) => {
+    const s = bound(t);
+    for (let i = 0; i < 8; i++) t.queueBytes(datagram({ data: pattern(i, 1000) }));
+    t.breath();
+    assert.is(t.counters.v[C_UDP_IN_DATAGRAMS], 8);
+    for (let i = 0; i < 8; i++) assert.is(receive(t, s), `peer:${PEER_PORT} ${pattern(i, 1000).toString('latin1')}`);
+  }),
+);
+
+test(
   'some in chunks, some in frames: first in, first out',
   trace({}, (t) => {
     const s = bound(t);
