@@ -142,6 +142,13 @@ export function runtimeOptions(
     transmitterCpus: front > 1 ? pin(1) : [],
     workerCpus: Array.from({ length: c.workers }, (_, w) => pin(front + w)),
     drainMs: c.drainMs,
+    supervision: {
+      // Of a port that several brokers share, nobody takes over the queue of one that died.
+      restart: c.supervise === 'restart' && c.layout !== 'run-to-completion',
+      backoffMs: c.superviseBackoffMs,
+      restarts: c.superviseRestarts,
+      watchdogMs: c.superviseWatchdogMs,
+    },
     controlPath,
     stdout,
     background: backgroundOptions(c, cpus),

@@ -29,6 +29,13 @@ export interface OpenRuntime {
    */
   background(task: BackgroundTask): Promise<unknown>;
   backgroundFigures(): BackgroundFigures;
+  /**
+   * Ends a worker's thread at once, as a crash would: its connections are reset, and unless `supervise` says fail another
+   * thread takes its place. Resolves when the thread has ended. RangeError for a worker that is not there.
+   */
+  kill(worker: number): Promise<void>;
+  /** Workers that have died, and that serve again, since the start. */
+  supervised(): { deaths: number; restarts: number };
   figures(): ThreadFigures[];
   /** Frames by owner: when closed, all are free. */
   audit(): FrameAudit;
@@ -71,6 +78,8 @@ export async function open(config: ConfigInput = {}): Promise<OpenRuntime> {
     signal: (signal) => runtime.signal(constants.signals[signal]),
     background: (task) => runtime.background.run(task),
     backgroundFigures: () => runtime.background.figures(),
+    kill: (worker) => runtime.kill(worker),
+    supervised: () => runtime.supervised,
     figures: () => runtime.figures(),
     audit: () => runtime.audit(),
     close: async () => {

@@ -35,6 +35,8 @@ import { QUESTION_SUFFIX, Questions } from './questions.ts';
 import { listSockets } from './socketList.ts';
 import { readStatistics } from './statistics.ts';
 import { locateSyntaxError } from './syntaxPlace.ts';
+import { Supervisor, type Supervision } from './supervisor.ts';
+import { WorkerLives } from './workerLives.ts';
 import { threadOptions } from './threadOptions.ts';
 
 export interface RuntimeOptions {
@@ -62,6 +64,7 @@ export interface RuntimeOptions {
   stdout: 1 | 2;
   /** The configuration file behind these options, absolute, if there was one. */
   configFile?: string | null;
+  supervision: Supervision;
   background: BackgroundOptions;
 }
 
@@ -96,6 +99,13 @@ export class Runtime {
   private readonly waiters = new Set<() => void>();
   private failure: Error | null = null;
   private readonly exited = new Set<number>();
+  /** Workers whose present thread has said that its program is there. */
+  private readonly serving = new Set<number>();
+  /** What a worker's thread threw, until it has ended. */
+  private readonly thrown = new Map<number, Error>();
+  private readonly lives: WorkerLives;
+  private readonly supervisor: Supervisor;
+  private module: ModulePlan | null = null;
   private closing: Promise<void> | null = null;
   /** Threads have been asked to end: from here on one that goes is expected to. */
   private stopping = false;
@@ -125,6 +135,23 @@ export class Runtime {
     this.nativeIds = nativeIds;
     this.mainRecord = new ThreadRecord(plan.control, 0);
     this.mainCounters = new Counters(plan.control, this.mainRecord.countersAt);
+    this.lives = new WorkerLives(plan, (id) => this.bellOf(id));
+    this.supervisor = new Supervisor(
+      options.supervision,
+      plan.workerThreads.map((t) => t.name),
+      {
+        announce: (worker) => this.lives.announce(worker),
+        respawn: (worker) => this.respawn(worker),
+        terminate: (worker) => void this.threads.get(worker)?.terminate(),
+        pulse: (worker) => (this.stopping || !this.serving.has(worker) ? null : this.lives.pulse(worker)),
+        giveUp: (error) => {
+          this.failure ??= error;
+          this.left = true;
+          this.wake();
+        },
+        say: (line) => void process.stderr.write(`flowring: ${line}\n`),
+      },
+    );
   }
 
   /**
@@ -135,6 +162,7 @@ export class Runtime {
     if (this.stopping) return;
     sizeYoungGeneration();
     const { plan } = this;
+    this.module = module;
     this.questions = this.answer();
     for (const id of this.fronts()) this.spawn(id === DISPATCHER ? 'dispatcherThread.js' : 'transmitterThread.js', id, null);
     for (let w = 0; w < plan.workers; w++) this.spawn('stackWorker.js', w, module);
@@ -143,6 +171,7 @@ export class Runtime {
     } catch (error) {
       throw await locateSyntaxError(error as Error, module?.url ?? '');
     }
+    if (!this.stopping) this.supervisor.begin();
     const said = new Set<string>();
     for (const l of this.listeners) {
       const key = `${l.address}:${l.port}`;
@@ -167,7 +196,9 @@ export class Runtime {
     if (asks) this.background.serve(port1, () => this.bellOf(worker).ring());
     t.on('message', (m: ThreadMessage) => this.message(m));
     t.on('error', (error) => {
-      this.failure ??= asError(error);
+      if (worker >= 0) this.thrown.set(worker, asError(error));
+      // A program that never came up ends the run.
+      if (worker < 0 || this.stopping || !this.ready.has(worker)) this.failure ??= asError(error);
       this.wake();
     });
     t.on('exit', (code) => this.threadEnded(worker, me.name, code));
@@ -176,23 +207,66 @@ export class Runtime {
 
   private threadEnded(worker: number, name: string, code: number): void {
     this.exited.add(worker);
-    this.ready.add(worker);
-    if (!this.stopping) {
-      // process.exit() in a program: the thread's exit handler has put its stack in order.
-      const inOrder = worker >= 0 && this.record(worker).get(T_STATE) === TS_STOPPED;
+    this.serving.delete(worker);
+    // process.exit() in a program: the thread's exit handler has put its stack in order.
+    const inOrder = worker >= 0 && this.record(worker).get(T_STATE) === TS_STOPPED;
+    if (worker >= 0 && !inOrder) this.workerDied(worker, name, code);
+    else if (!this.stopping) {
       if (inOrder) this.exitCode = Math.max(this.exitCode, code);
       else this.failure ??= new Error(`thread ${name} ended unasked, exit code ${code}`);
       this.left = true;
     }
+    if (this.stopping || this.left) this.ready.add(worker);
     this.wake();
+  }
+
+  /** A worker whose program never came up ends the run; any other is the supervisor's. */
+  private workerDied(worker: number, name: string, code: number): void {
+    const error = this.thrown.get(worker) ?? null;
+    this.thrown.delete(worker);
+    if (!this.stopping && !this.ready.has(worker) && !this.supervisor.ends(worker)) {
+      this.lives.announce(worker);
+      this.failure ??= error ?? new Error(`thread ${name} ended unasked, exit code ${code}`);
+      this.left = true;
+      return;
+    }
+    const reason = error === null ? `its thread ended with code ${code}` : error.message.split('\n')[0]!;
+    this.supervisor.died(worker, { reason, error });
+  }
+
+  private respawn(worker: number): void {
+    this.exited.delete(worker);
+    this.lives.revive(worker);
+    this.spawn('stackWorker.js', worker, this.module);
+  }
+
+  /**
+   * Ends a worker's thread at once, as a crash would: its connections are reset, another thread takes its place. Resolves when
+   * the thread has ended.
+   */
+  async kill(worker: number): Promise<void> {
+    const t = this.threads.get(worker);
+    if (worker < 0 || t === undefined) throw new RangeError(`no worker ${worker}: this runtime has ${this.plan.workers}`);
+    this.supervisor.end(worker, 'it was killed');
+    if (!this.exited.has(worker)) await t.terminate();
+  }
+
+  /** Workers that have died, and those that serve again, since the start. */
+  get supervised(): { deaths: number; restarts: number } {
+    return { deaths: this.supervisor.deaths, restarts: this.supervisor.restarts };
   }
 
   private message(m: ThreadMessage): void {
     if (m.type === 'listening') {
       const known = this.listeners.some((l) => l.address === m.address && l.port === m.port);
-      this.listeners.push(m);
+      const again = this.listeners.some((l) => l.address === m.address && l.port === m.port && l.worker === m.worker);
+      if (!again) this.listeners.push(m);
       if (!known && this.isReady()) this.onListening?.(m.address, m.port);
-    } else if (m.type === 'ready') this.ready.add(m.worker);
+    } else if (m.type === 'ready') {
+      this.ready.add(m.worker);
+      this.serving.add(m.worker);
+      this.supervisor.ready(m.worker);
+    } else if (m.type === 'buried') this.supervisor.buried(m.worker);
     else if (m.type === 'signal') this.onSignalAsked?.(m.signal);
     else if (m.type === 'quiet') this.wake();
     else if (m.type === 'exitCode') this.exitCode = Math.max(this.exitCode, m.code);
@@ -295,6 +369,7 @@ export class Runtime {
   /** Phase 1: listeners close, connections finish (up to drainMs, then RST), stacks give every frame back. */
   async drain(): Promise<void> {
     this.stopping = true;
+    this.supervisor.stop();
     this.wake();
     if (this.neverStarted()) return;
     for (let w = 0; w < this.plan.workers; w++) if (this.record(w).get(T_COMMAND) === CMD_RUN) this.command(w, CMD_DRAIN);
@@ -328,14 +403,16 @@ export class Runtime {
     // A program that neither waits nor returns gets a second; threads of ours that only wait for a CPU get longer.
     await this.until(gone, 1000).catch(() => false);
     if (!gone() && this.allWorkers((s) => s === TS_QUIET || s === TS_STOPPED)) await this.until(gone, 9000).catch(() => false);
-    // The dispatcher goes last: it takes home what the others sent when they left.
-    let inOrder = gone();
+    const left = [...this.threads].filter(([id]) => id >= 0 && !this.exited.has(id));
+    await Promise.all(left.map(([, t]) => t.terminate()));
+    // The dispatcher goes last: it takes home what the others sent when they left, and what the dead held.
     for (const id of this.fronts()) {
-      if (!inOrder) break;
       this.command(id, CMD_STOP);
-      inOrder = await this.until(() => this.exited.has(id), 9000).catch(() => this.exited.has(id));
+      await this.until(() => this.exited.has(id), 9000).catch(() => false);
+      if (!this.exited.has(id)) await this.threads.get(id)?.terminate();
     }
-    if (!inOrder) await Promise.all([...this.threads.values()].map((t) => t.terminate()));
+    if (this.plan.dispatcher !== null) return;
+    for (let w = 0; w < workers; w++) this.lives.settle(w);
   }
 
   /** All three phases, then the port is closed. Idempotent; later calls wait for the first. */

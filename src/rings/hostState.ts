@@ -137,11 +137,13 @@ export function neighbourSlot(ip: number, key: number): number {
 export class HostPublisher {
   private readonly w: Int32Array;
   private used = 0;
+  private readonly torn: boolean;
 
   constructor(block: SharedArrayBuffer, at: number) {
     this.w = new Int32Array(block, at, HOST_STATE_BYTES >> 2);
-    // A writer that died in the middle of a change: readers wait for its end.
-    if ((Atomics.load(this.w, HS_SEQ) & 1) !== 0) this.end();
+    // A writer that died in the middle of a change: readers wait for its end. What it was writing is not to be believed.
+    this.torn = (Atomics.load(this.w, HS_SEQ) & 1) !== 0;
+    if (this.torn) this.end();
     for (let i = 0; i < NEIGHBOURS; i++) {
       const s = this.stateAt(i);
       if (s !== NB_EMPTY && s !== NB_TOMBSTONE) this.used++;
@@ -160,8 +162,18 @@ export class HostPublisher {
     this.end();
   }
 
-  /** Forgets every neighbour. */
-  clear(): void {
+  /** Forgets every neighbour, and returns those that were usable: ip, MAC first 4 bytes, last 2. None when the last writer died writing. */
+  takeKnown(): [number, number, number][] {
+    const known: [number, number, number][] = [];
+    for (let k = 0; k < NEIGHBOURS && !this.torn; k++) {
+      const state = this.stateAt(k);
+      if (state === NB_REACHABLE || state === NB_STALE) known.push([this.ipAt(k), this.macHiAt(k), this.macLoAt(k)]);
+    }
+    this.clear();
+    return known;
+  }
+
+  private clear(): void {
     this.begin();
     this.w.fill(NB_EMPTY, HS_TABLE, HS_TABLE + NEIGHBOURS * NB_WORDS);
     this.end();

@@ -134,8 +134,8 @@ class HostOfQueue implements Host {
     this.view = o.frames.view;
     this.mask = o.prefix === 0 ? 0 : -1 << (32 - o.prefix);
     this.publisher = new HostPublisher(o.block, o.at);
-    // A host that starts again knows nothing of what its predecessor asked.
-    this.publisher.clear();
+    // A host that starts again knows nothing of what its predecessor asked; whom that had found it goes on using, and checks.
+    const known = this.publisher.takeKnown();
     this.publisher.setHost({
       address: o.address,
       prefix: o.prefix,
@@ -145,6 +145,7 @@ class HostOfQueue implements Host {
       macLo: o.macLo,
       key: o.random() | 0,
     });
+    for (const [ip, macHi, macLo] of known) if (this.onLink(ip)) this.enter(ip, P_STALE, macHi, macLo);
     for (const [ip, macHi, macLo] of o.statics) this.enter(ip, P_STATIC, macHi, macLo);
   }
 

@@ -216,6 +216,8 @@ export interface Stack {
   /** Stops listening, closes every connection (FIN); `drained()` says when all are gone. */
   drain(): void;
   drained(): boolean;
+  /** In the place of a stack that died: ports that it served and this one does not are other workers' from now on. */
+  withdrawStaleClaims(): void;
   /** RSTs what is left, returns every frame and all credit. */
   destroy(): void;
 }

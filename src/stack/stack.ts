@@ -32,6 +32,7 @@ import {
   TRAIN_LINKS_MAX,
 } from '../rings/layout.ts';
 import type { RingConsumer } from '../rings/spsc.ts';
+import { STEER_TCP, STEER_UDP } from '../rings/steering.ts';
 import type { StackEnv } from './env.ts';
 import { createIcmp } from './icmp.ts';
 import { createNeighbor } from './neighbor.ts';
@@ -296,6 +297,14 @@ export function assembleStack(env: StackEnv): { stack: Stack; machine: Machine }
     nextDeadlineMs: () => m.wheel.nextMs(env.clock[1]),
     stopListening: () => tcpSockets.stopAllListening(false),
     busy: () => m.chunks.free + udp.queue.held < m.chunks.chunks,
+    withdrawStaleClaims: () => {
+      env.steering.servedBy(STEER_TCP, env.worker, (p) => {
+        if (m.listenerOf[p] === 0 && m.boundTo[p] === 0) env.steering.serve(STEER_TCP, p, env.worker, false);
+      });
+      env.steering.servedBy(STEER_UDP, env.worker, (p) => {
+        if (!udp.sockets.bound(p)) env.steering.serve(STEER_UDP, p, env.worker, false);
+      });
+    },
     drain: () => {
       tcpSockets.drain();
       udp.input.draining = true;

@@ -3,7 +3,9 @@
  * T_DEATHS of the broker up): everything the dead held comes home, its peers are told, its books are closed. Then main may
  * start another thread in its place. docs/threads.md has the table of instants at which it may have died.
  */
-import { LIFE_ALIVE, LIFE_BURIED, LIFE_DEAD, T_DEATHS, T_LIFE, T_LISTENERS, type ThreadRecord } from '../rings/control.ts';
+import type { PortAttachment } from '../ports/port.ts';
+import { reformatArena } from '../rings/arena.ts';
+import { LIFE_ALIVE, LIFE_BURIED, LIFE_DEAD, T_DEATHS, T_LIFE, T_LISTENERS, ThreadRecord } from '../rings/control.ts';
 import {
   C_DROP,
   C_HOST_DELIVERED,
@@ -16,12 +18,16 @@ import {
   Counters,
 } from '../rings/counters.ts';
 import { DROP_REASONS, DROP_WORKER_DIED, OUTGOING_DROPS } from '../rings/drops.ts';
-import type { FrameTable } from '../rings/frameTable.ts';
-import type { HostView } from '../rings/hostState.ts';
+import { FrameTable } from '../rings/frameTable.ts';
+import { HostView } from '../rings/hostState.ts';
+import { D_FRAME, RING_TAIL } from '../rings/layout.ts';
 import { type PortRingsPlan, settledCounts, succeedRedirects } from '../rings/portRings.ts';
-import { STEER_TCP, STEER_UDP, type Steering } from '../rings/steering.ts';
+import { STEER_TCP, STEER_UDP, Steering } from '../rings/steering.ts';
+import { RingConsumer } from '../rings/spsc.ts';
+import { emptyRing } from '../rings/succession.ts';
 import { LEN_RESET_FRAME, Remains } from '../stack/tcp/remains.ts';
 import type { Dispatcher } from './dispatcher.ts';
+import { type RuntimePlan, systemRandom, type Thread } from './plan.ts';
 
 /** RSTs sent, and connections looked at, a breath. */
 const RSTS = 64;
@@ -99,11 +105,10 @@ export function sendResets(
     const f = dispatcher.takeFrame();
     if (f < 0) return -1;
     const written = r.write(frames.view, frames.offset[f]! + frames.headroom, e.host, e.random());
-    if (!written) {
-      dispatcher.release(f);
-      continue;
-    }
-    if (!dispatcher.send(f, LEN_RESET_FRAME)) return -1;
+    if (!written) dispatcher.release(f);
+    else if (!dispatcher.send(f, LEN_RESET_FRAME)) return -1;
+    r.told();
+    if (!written) continue;
     v[C_TCP_OUT_RSTS]!++;
     v[C_TCP_OUT_SEGS]!++;
   }
@@ -156,7 +161,30 @@ class UndertakerOfBroker implements Undertaker {
   finish(): void {
     while (this.pending()) {
       if (this.worker >= 0) this.untilMs = this.e.clock[1]!;
-      if (this.work() === 0 && this.worker < 0) return;
+      if (this.work() === 0 && this.worker < 0) break;
+    }
+    for (let w = 0; w < this.gone.length; w++) if (this.gone[w] !== 0) this.discard(w);
+  }
+
+  /** Nobody has come in the place of `w`, and nobody sends frames on any more: those that were sent on to it go home. */
+  private discard(w: number): void {
+    const { ringsPlan, frames, dispatcher, control, records } = this.e;
+    const words = new Int32Array(this.e.rings);
+    const { v } = new Counters(control, records[w]!.countersAt);
+    for (let other = 0; other < ringsPlan.workers; other++) {
+      if (other === w) continue;
+      const ring = new RingConsumer(words, ringsPlan.redirect[other * ringsPlan.workers + w]!);
+      for (let n = ring.readyNow(); n > 0; n--) {
+        v[C_RX_PACKETS]!++;
+        v[C_DROP + DROP_WORKER_DIED]!++;
+        for (let f = words[ring.slot(0) + D_FRAME]!; f >= 0; ) {
+          const next = frames.next[f]!;
+          dispatcher.release(f);
+          f = next;
+        }
+        ring.take(1);
+      }
+      ring.flush();
     }
   }
 
@@ -211,3 +239,69 @@ class UndertakerOfBroker implements Undertaker {
 export function createUndertaker(e: BurialEnv): Undertaker {
   return new UndertakerOfBroker(e);
 }
+
+/** What the undertaker of a broker on a thread of its own needs, from the plan. */
+export function undertakerOf(thread: Thread, dispatcher: Dispatcher, frames: FrameTable, buried: (worker: number) => void): Undertaker {
+  const { plan } = thread;
+  const bells = plan.workerBells.map((b) => thread.bell(b));
+  return createUndertaker({
+    control: plan.control,
+    broker: thread.record,
+    records: plan.workerThreads.map((t) => new ThreadRecord(plan.control, t.index)),
+    arenas: plan.arenas,
+    rings: plan.rings,
+    ringsPlan: plan.ringsPlan,
+    frames,
+    steering: new Steering(plan.control, plan.steeringAt),
+    host: new HostView(plan.control, plan.hostAt),
+    dispatcher,
+    clock: thread.record.clock(),
+    random: systemRandom(),
+    ringAll: () => {
+      for (const b of bells) b.ring();
+    },
+    buried,
+  });
+}
+
+/**
+ * The estate of a worker that died and was its own broker: whoever comes after buries it. Made before the port is attached
+ * again, which brings the frames home; `settle` does the rest.
+ */
+export class Estate {
+  private readonly plan: RuntimePlan;
+  private readonly worker: number;
+  constructor(plan: RuntimePlan, worker: number) {
+    this.plan = plan;
+    this.worker = worker;
+    const { ringsPlan, rings } = plan;
+    new Steering(plan.control, plan.steeringAt).unlock(worker);
+    const port = brokerPort(plan, worker);
+    succeedRedirects(rings, ringsPlan, worker, new FrameTable(port.table, port.memory, port.host));
+    const words = new Int32Array(rings);
+    for (const at of [ringsPlan.rx, ringsPlan.grant, ringsPlan.tx, ringsPlan.recycle, ringsPlan.control]) emptyRing(words, at[worker]!);
+  }
+
+  /** Books, claims and, with somebody to send them, RSTs. The arena is free afterwards. */
+  settle(counters: Counters, broker: Counters, sender: { dispatcher: Dispatcher; frames: FrameTable } | null): void {
+    const { plan, worker } = this;
+    const remains = Remains.of(plan.arenas[worker]!);
+    const { received, redirected } = settledCounts(plan.rings, plan.ringsPlan, worker);
+    closeBooks(counters.v, received, redirected);
+    closeBrokerBooks(broker.v, new Int32Array(plan.rings)[plan.ringsPlan.rx[worker]! + RING_TAIL]!);
+    withdrawClaims(new Steering(plan.control, plan.steeringAt), worker, remains);
+    const record = new ThreadRecord(plan.control, plan.workerThreads[worker]!.index);
+    record.set(T_LISTENERS, 0);
+    if (remains !== null && sender !== null) {
+      const random = systemRandom();
+      const host = new HostView(plan.control, plan.hostAt);
+      while (sendResets({ ...sender, host, random }, remains, RSTS, counters.v) > 0);
+    }
+    counters.commit();
+    broker.commit();
+    reformatArena(plan.arenas[worker]!);
+    record.set(T_LIFE, LIFE_ALIVE);
+  }
+}
+
+const brokerPort = (plan: RuntimePlan, worker: number): PortAttachment => plan.brokers[worker]!.port;

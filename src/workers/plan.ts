@@ -142,6 +142,8 @@ export type ThreadMessage =
   | { type: 'listening'; worker: number; address: number; port: number }
   | { type: 'ready'; worker: number }
   | { type: 'quiet'; worker: number }
+  /** A dead worker's broker: what it held is home. */
+  | { type: 'buried'; worker: number }
   | { type: 'signal'; worker: number; signal: number }
   | { type: 'error'; worker: number; message: string; stack: string; code: string }
   | { type: 'exitCode'; worker: number; code: number };

@@ -9,7 +9,10 @@ import {
   CMD_DRAIN,
   CMD_RUN,
   CMD_STOP,
+  LIFE_DEAD,
   T_COMMAND,
+  T_EPOCH,
+  T_LIFE,
   T_LISTENERS,
   T_STATE,
   TS_DRAINING,
@@ -22,6 +25,7 @@ import type { Port } from '../ports/port.ts';
 import { C_DROP, C_RX_PACKETS, C_TCP_IN_SEGS, type Counters } from '../rings/counters.ts';
 import { DROP_CLOSING } from '../rings/drops.ts';
 import { assembleBroker, assembleStack, workerPortOf } from './assembly.ts';
+import { Estate } from './burial.ts';
 import type { Dispatcher } from './dispatcher.ts';
 import { type Breath, Driver } from './driver.ts';
 import { importModule } from './importModule.ts';
@@ -48,8 +52,11 @@ const signals = new WorkerSignals(record, (signal) => post({ type: 'signal', wor
 let port: Port | null = null;
 let dispatcher: Dispatcher | null = null;
 let brokerCounters: Counters | null = null;
+// In the place of a worker that died and was its own broker: its frames come home when its port is attached again.
+const estate = brokers && record.get(T_LIFE) === LIFE_DEAD ? new Estate(plan, worker) : null;
 const workerPort = workerPortOf(thread, worker);
 if (brokers) ({ port, dispatcher, counters: brokerCounters } = assembleBroker(thread, workerPort));
+if (estate !== null) estate.settle(counters, brokerCounters!, { dispatcher: dispatcher!, frames: port!.frames });
 const bell = thread.bell(plan.workerBells[worker]!);
 const { stack, host, flush } = assembleStack(thread, workerPort, {
   broker: brokers ? null : thread.bell(bellPlace(plan, DISPATCHER)),
@@ -67,6 +74,8 @@ const DRAIN_LOOK_MS = 20;
 const SILENT_MS = 500;
 /** A program that nobody has driven for this long after its import has probably forgotten to. */
 const NO_LOOP_MS = 2000;
+/** A program that was started again has listened by then; ports its forerunner had and it has not are given up. */
+const RELISTEN_MS = 2000;
 
 // Drain and stop --------------------------------------------------------------------------------------------------
 /** This worker wants to end by itself (the program called stop). */
@@ -183,19 +192,32 @@ function command(c: number): boolean {
   return true;
 }
 
+/**
+ * In the place of a worker that died: what has come for it since waits until the program is there to listen again, so that
+ * nobody is refused. A program may need the network to start: its first socket ends the waiting, as does its first turn.
+ */
+let forProgram = record.get(T_EPOCH) > 0 && module !== null;
+
+function waiting(): boolean {
+  if (forProgram && stack.sockets.inUse() > 0) forProgram = false;
+  return forProgram;
+}
+
 // The breath ------------------------------------------------------------------------------------------------------
 const breath: Breath = {
   dispatcherPull: dispatcher === null ? null : () => dispatcher!.pull(),
   stackBegin: () => {
     signals.deliver();
-    return stack.begin();
+    return waiting() ? 0 : stack.begin();
   },
   handler: null,
   stackEnd: () => stack.end(),
   dispatcherPush: dispatcher === null ? null : () => dispatcher!.push(),
   flush,
   pending: () =>
-    (phase === 'quiet' ? workerPort.redirected() : stack.pending() || signals.pending()) || (dispatcher?.pending() ?? false) || ending,
+    (phase === 'quiet' ? workerPort.redirected() : (!waiting() && stack.pending()) || signals.pending()) ||
+    (dispatcher?.pending() ?? false) ||
+    ending,
   nextDeadlineMs: () => {
     const a = phase === 'quiet' ? -1 : stack.nextDeadlineMs();
     const b = dispatcher === null ? -1 : dispatcher.nextDeadlineMs();
@@ -239,6 +261,8 @@ let saidReady = false;
 function ready(): void {
   if (saidReady) return;
   saidReady = true;
+  forProgram = false;
+  if (record.get(T_EPOCH) > 0) setTimeout(() => stack.withdrawStaleClaims(), RELISTEN_MS).unref();
   post({ type: 'ready', worker });
 }
 

@@ -86,7 +86,7 @@ test('a failure is told once: by run or finished, not again by close', async () 
   const absent = await open({ workers: 1 });
   await rejects(absent.run(join(dir, 'absent.mjs')), /Cannot find module/);
   await absent.close();
-  const broken = await open({ workers: 1 });
+  const broken = await open({ workers: 1, supervise: 'fail' });
   // On a slow machine the throw comes before `run` has seen every thread up: then `run` tells.
   const ran = broken.run(program('broken.mjs', "setTimeout(() => { throw new Error('broke later'); }, 50);"));
   await rejects(
@@ -94,7 +94,7 @@ test('a failure is told once: by run or finished, not again by close', async () 
     /broke later/,
   );
   await broken.close();
-  const unheard = await open({ workers: 1 });
+  const unheard = await open({ workers: 1, supervise: 'fail' });
   await unheard.run(program('broken.mjs', "setTimeout(() => { throw new Error('nobody waited'); }, 1000);"));
   await new Promise((done) => setTimeout(done, 2500));
   await rejects(unheard.close(), /nobody waited/);

@@ -55,7 +55,11 @@ function configs(o: DemoOptions): { server: ResolvedConfig; clients: ResolvedCon
   return {
     server,
     clients: Array.from({ length: o.clients }, (_, i) =>
-      loadConfig({ ...o.load, flags: clientFlags, sets: [...clientSets, 'layout=inline', 'workers=1', `address=198.18.0.${i + 2}/24`] }),
+      loadConfig({
+        ...o.load,
+        flags: clientFlags,
+        sets: [...clientSets, 'layout=inline', 'workers=1', 'supervise=fail', `address=198.18.0.${i + 2}/24`],
+      }),
     ),
   };
 }

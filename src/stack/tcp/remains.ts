@@ -16,9 +16,11 @@ import { writeReset } from './reset.ts';
 import { CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, LAST_ACK, LISTEN, SYN_RCVD } from './states.ts';
 import { T_DEAD, T_HASHED, Tcb } from './tcb.ts';
 
-/** States whose peer has a connection that it must be told about. */
-const OWED =
-  (1 << SYN_RCVD) | (1 << ESTABLISHED) | (1 << FIN_WAIT_1) | (1 << FIN_WAIT_2) | (1 << CLOSE_WAIT) | (1 << CLOSING) | (1 << LAST_ACK);
+/**
+ * States whose peer has a connection that it must be told about. A peer of a half-open one may not: if our SYN-ACK was lost its
+ * next SYN finds the worker that comes after; if not, its ACK does.
+ */
+const OWED = (1 << ESTABLISHED) | (1 << FIN_WAIT_1) | (1 << FIN_WAIT_2) | (1 << CLOSE_WAIT) | (1 << CLOSING) | (1 << LAST_ACK);
 
 /** Bytes of a RST from its Ethernet header on. */
 export const LEN_RESET_FRAME = LEN_ETHERNET + LEN_IPV4 + LEN_TCP;
@@ -58,18 +60,19 @@ export class Remains {
   }
 
   /**
-   * Writes the Ethernet frame of the RST that is due (LEN_RESET_FRAME bytes at byte `eth`), checksums complete, and moves on.
-   * False when the way to the peer is not known. The sequence number is SND.NXT (RFC 9293 section 3.10.7.1, "abort"); what
-   * died before it was sent may make that too high for a peer that insists on RCV.NXT (RFC 5961 section 3.2), so where they
-   * differ one at SND.UNA follows.
+   * Writes the Ethernet frame of the RST that is due: LEN_RESET_FRAME bytes at byte `eth`, checksums complete. False when the
+   * way to the peer is not known. `told` moves on.
+   *
+   * The sequence number is SND.NXT (RFC 9293 section 3.10.5); what died before it was sent may make that too high for a peer
+   * that insists on RCV.NXT (RFC 5961 section 3.2), so where they differ one at SND.UNA follows. A half-open connection's RST
+   * has no ACK: a peer that never saw our SYN-ACK drops it (RFC 9293 section 3.10.7.3) and its next SYN finds the worker that
+   * comes after.
    */
   write(view: DataView, eth: number, host: HostView, ident: number): boolean {
     const t = this.tcb;
     const c = this.c;
-    const seq = this.second ? t.sndUna[c]! : t.sndMax[c]!;
-    const again = !this.second && t.sndUna[c] !== t.sndMax[c];
-    this.second = again;
-    if (!again) this.c++;
+    const opening = t.state[c] === SYN_RCVD;
+    const seq = opening ? (t.iss[c]! + 1) | 0 : this.second ? t.sndUna[c]! : t.sndMax[c]!;
     const from = t.localIp[c]!;
     const to = t.remoteIp[c]!;
     const hop = host.nextHop(to);
@@ -79,8 +82,16 @@ export class Remains {
     setEthernet(view, eth, host.macHi, host.macLo, host.ownMacHi(), host.ownMacLo(), ETHERTYPE_IPV4);
     setIpv4(view, eth + LEN_ETHERNET, LEN_IPV4 + LEN_TCP, ident, PROTO_TCP, from, to);
     const tcp = eth + LEN_ETHERNET + LEN_IPV4;
-    writeReset(view, tcp, from, to, t.ports[c]!, seq, t.rcvNxt[c]!, RST | ACK);
+    writeReset(view, tcp, from, to, t.ports[c]!, seq, opening ? 0 : t.rcvNxt[c]!, opening ? RST : RST | ACK);
     view.setUint16(tcp + OFF_CHECKSUM, ~fold(sum16(view, tcp, LEN_TCP, 0)) & 0xffff);
     return true;
+  }
+
+  /** The RST that was due is sent, or cannot be. */
+  told(): void {
+    const { sndUna, sndMax, state } = this.tcb;
+    const c = this.c;
+    this.second = !this.second && state[c] !== SYN_RCVD && sndUna[c] !== sndMax[c];
+    if (!this.second) this.c++;
   }
 }

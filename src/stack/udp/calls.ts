@@ -330,6 +330,11 @@ export class UdpSockets implements SocketKind {
     if ((this.flags[s - this.firstId] & U_DEAD) !== 0) this.t.giveBack(s - this.firstId);
   }
 
+  /** Whether any socket has the local port. */
+  bound(port: number): boolean {
+    return this.t.first(port) >= 0;
+  }
+
   inUse(): number {
     return this.t.inUse;
   }

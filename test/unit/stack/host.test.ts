@@ -374,10 +374,13 @@ test('what happens before the first tick counts from the first tick', () => {
   }
 });
 
-test('a host that starts again over the same block begins with an empty table and its static entries', () => {
+test('a host that starts again over the same block keeps whom the last one knew, to be checked, and nobody it only asked', () => {
   const first = acquainted(0);
+  first.host.message(MSG_RESOLVE, ip('192.0.2.77'));
+  assert.is(first.sees('192.0.2.77')[0], NB_INCOMPLETE);
   const second = new HostRig(0, { block: first.block, statics: [[ip('192.0.2.9'), ...known(OTHER_MAC)]], random: () => 77 });
-  assert.is(second.sees(PEER)[0], NB_EMPTY);
+  assert.equal(second.sees(PEER), [NB_STALE, ...known(PEER_MAC)]);
+  assert.is(second.sees('192.0.2.77')[0], NB_EMPTY);
   assert.equal(second.sees('192.0.2.9'), [NB_REACHABLE, ...known(OTHER_MAC)]);
 });
 

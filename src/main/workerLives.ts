@@ -1,0 +1,90 @@
+/** What main writes when a worker's thread has ended, and before another takes its place: its record, its broker's, its arena. */
+import { attachPort } from '../ports/attach.ts';
+import { loadNative } from '../ports/native.ts';
+import { reformatArena } from '../rings/arena.ts';
+import {
+  CMD_RUN,
+  LIFE_ALIVE,
+  LIFE_DEAD,
+  T_COMMAND,
+  T_DEATHS,
+  T_EPOCH,
+  T_HEARTBEAT,
+  T_LIFE,
+  T_STATE,
+  ThreadRecord,
+  TS_FAILED,
+  TS_RUNNING,
+  TS_STARTING,
+} from '../rings/control.ts';
+import { Counters } from '../rings/counters.ts';
+import type { Doorbell } from '../rings/doorbell.ts';
+import { Estate } from '../workers/burial.ts';
+import { DISPATCHER, type RuntimePlan, threadPlan } from '../workers/plan.ts';
+
+export class WorkerLives {
+  private readonly plan: RuntimePlan;
+  private readonly bellOf: (id: number) => Doorbell;
+
+  constructor(plan: RuntimePlan, bellOf: (id: number) => Doorbell) {
+    this.plan = plan;
+    this.bellOf = bellOf;
+  }
+
+  private record(id: number): ThreadRecord {
+    return new ThreadRecord(this.plan.control, threadPlan(this.plan, id).index);
+  }
+
+  /**
+   * A worker's thread has ended. A broker beside the workers is told to bury it and says when it has: false. True: nobody is to
+   * be waited for, the next thread buries its forerunner.
+   */
+  announce(worker: number): boolean {
+    const record = this.record(worker);
+    record.set(T_STATE, TS_FAILED);
+    Atomics.add(record.words, record.at + T_EPOCH, 1);
+    record.set(T_LIFE, LIFE_DEAD);
+    return !this.tellBroker();
+  }
+
+  private tellBroker(): boolean {
+    if (this.plan.dispatcher === null) return false;
+    const broker = this.record(DISPATCHER);
+    Atomics.add(broker.words, broker.at + T_DEATHS, 1);
+    this.bellOf(DISPATCHER).ring();
+    return true;
+  }
+
+  /** Another thread takes the place of a worker that is buried. */
+  revive(worker: number): void {
+    const record = this.record(worker);
+    record.set(T_STATE, TS_STARTING);
+    record.set(T_COMMAND, CMD_RUN);
+    this.bellOf(worker).awake();
+    if (this.plan.dispatcher === null) return;
+    reformatArena(this.plan.arenas[worker]!);
+    record.set(T_LIFE, LIFE_ALIVE);
+    this.tellBroker();
+  }
+
+  /** A worker's heartbeat, null while it does not run; one that sleeps is woken, so that it beats. */
+  pulse(worker: number): number | null {
+    const record = this.record(worker);
+    if (record.get(T_STATE) !== TS_RUNNING) return null;
+    this.bellOf(worker).ring();
+    return record.get(T_HEARTBEAT);
+  }
+
+  /** At the very end: a worker that was its own broker, died, and has no successor. Its frames come home here. */
+  settle(worker: number): void {
+    const { plan } = this;
+    const broker = plan.brokers[worker];
+    if (plan.layout !== 'inline' || broker === undefined || this.record(worker).get(T_LIFE) !== LIFE_DEAD) return;
+    const books = (record: ThreadRecord): Counters => new Counters(plan.control, record.countersAt);
+    const estate = new Estate(plan, worker);
+    const port = attachPort(broker.port, loadNative());
+    estate.settle(books(this.record(worker)), books(new ThreadRecord(plan.control, broker.record)), null);
+    port.flush();
+    port.detach();
+  }
+}
