@@ -1,6 +1,6 @@
 /** Programs that a bench starts: bounded, ended by their process id on every way out, their CPU time read from /proc. */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -63,6 +63,16 @@ export function cpuSeconds(pid: number, tid = -1): number | null {
     // The name in parentheses may hold anything: fields are counted from its end, utime and stime are the 14th and 15th.
     const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
     return (Number(fields[11]) + Number(fields[12])) / TICKS_A_SECOND;
+  } catch {
+    return null;
+  }
+}
+
+/** The same of all threads of a process, to the nanosecond: for one that does next to nothing. Threads that have ended are not in it. */
+export function cpuNanoseconds(pid: number): number | null {
+  try {
+    const tasks = readdirSync(`/proc/${pid}/task`);
+    return tasks.reduce((ns, tid) => ns + Number(readFileSync(`/proc/${pid}/task/${tid}/schedstat`, 'latin1').split(' ')[0]), 0);
   } catch {
     return null;
   }

@@ -3,10 +3,11 @@ import { bulk } from './bulk.ts';
 import { bursts } from './bursts.ts';
 import { echo } from './echo.ts';
 import { http } from './http.ts';
+import { idle } from './idle.ts';
 import type { Question } from './question.ts';
 import { rings } from './rings.ts';
 import { short } from './short.ts';
 import { udp } from './udp.ts';
 import { wire } from './wire.ts';
 
-export const QUESTIONS: readonly Question[] = [rings, wire, bursts, echo, short, bulk, http, udp];
+export const QUESTIONS: readonly Question[] = [rings, wire, bursts, echo, short, bulk, http, udp, idle];

@@ -6,7 +6,7 @@ import { C_BREATHS, C_BUSY_BREATHS, C_SLEEPS, Counters } from '../../../src/ring
 import { Doorbell } from '../../../src/rings/doorbell.ts';
 import { Driver, type IdleMode } from '../../../src/workers/driver.ts';
 
-type Way = 'poll' | 'wait' | 'async';
+type Way = 'poll' | 'wait' | 'async' | 'watch';
 
 interface Rig {
   driver: Driver;
@@ -26,7 +26,7 @@ interface Rig {
 }
 
 /** `arrivals`: so many times a piece of work arrives in the very moment the bell is armed, after the look before it. */
-function rig(poll: boolean, idle: IdleMode, arrivals: number, spins = 8): Rig {
+function rig(poll: boolean, idle: IdleMode, arrivals: number, spins = 8, watched = false, blocking = false): Rig {
   const cp = planControl(2, 1);
   const control = new SharedArrayBuffer(cp.bytes);
   formatControl(control, cp);
@@ -43,7 +43,7 @@ function rig(poll: boolean, idle: IdleMode, arrivals: number, spins = 8): Rig {
     work: 0,
     arrived: 0,
     served: 0,
-    sleeps: { poll: 0, wait: 0, async: 0 },
+    sleeps: { poll: 0, wait: 0, async: 0, watch: 0 },
     overslept: [] as string[],
     lateCommand: false,
     over,
@@ -90,7 +90,7 @@ function rig(poll: boolean, idle: IdleMode, arrivals: number, spins = 8): Rig {
     idle,
     spins,
     pause: null,
-    blocking: false,
+    blocking,
     breath: {
       dispatcherPull: null,
       stackBegin: () => {
@@ -106,7 +106,20 @@ function rig(poll: boolean, idle: IdleMode, arrivals: number, spins = 8): Rig {
       pending: () => r.work > 0,
       nextDeadlineMs: () => -1,
       wait: poll ? () => asleep('poll') : null,
-      watch: null,
+      watch: !watched
+        ? null
+        : (wake) => {
+            let armed: NodeJS.Timeout | undefined;
+            return {
+              arm: (ms) => {
+                assert.ok(ms >= 1);
+                asleep('watch');
+                armed = setTimeout(wake, Math.min(ms, 5));
+              },
+              disarm: () => clearTimeout(armed),
+              close: () => clearTimeout(armed),
+            };
+          },
     },
     command: () => {
       ended();
@@ -152,6 +165,38 @@ test('so does one that waits for the bell, first blocking, then with its event l
   assert.ok(r.sleeps.async > 0, 'it never slept asynchronously');
 });
 
+test('with a watch, a quiet thread sleeps in its event loop, a device or not; never in the other ways for long', async () => {
+  for (const poll of [true, false]) {
+    const r = rig(poll, 'balanced', 20, 8, true);
+    await lives(r, 20);
+    assert.ok(r.sleeps.watch > 0, 'it never slept in the watch');
+    assert.is(r.sleeps.async, 0);
+  }
+  const r = rig(true, 'powersave', 5, 8, true);
+  await lives(r, 5);
+  assert.equal([r.sleeps.poll, r.sleeps.wait], [0, 0]);
+});
+
+test('a thread without a program sleeps synchronously, however quiet it is', async () => {
+  const r = rig(false, 'balanced', 5, 8, false, true);
+  await lives(r, 5);
+  assert.ok(r.sleeps.wait > 10);
+  assert.is(r.sleeps.async, 0);
+});
+
+test('an application that takes the loop while its thread sleeps ends that sleep, and it goes on when it leaves', async () => {
+  const r = rig(true, 'powersave', 0, 8, true);
+  r.driver.start();
+  for (let i = 0; i < 200 && r.sleeps.watch === 0; i++) await sleep(2);
+  r.work++;
+  assert.is(r.driver.turn(0), 1);
+  assert.is(r.served, 1);
+  const before = r.sleeps.watch;
+  for (let i = 0; i < 200 && r.sleeps.watch <= before + 1; i++) await sleep(5);
+  assert.ok(r.sleeps.watch > before + 1, 'the driver has stopped');
+  await r.stop();
+});
+
 test('powersave sleeps asynchronously at once, and looks before', async () => {
   const r = rig(false, 'powersave', 20);
   await lives(r, 20);
@@ -191,7 +236,7 @@ test('latency never sleeps', async () => {
   r.driver.start();
   await sleep(50);
   await r.stop();
-  assert.equal(r.sleeps, { poll: 0, wait: 0, async: 0 });
+  assert.equal(r.sleeps, { poll: 0, wait: 0, async: 0, watch: 0 });
 });
 
 test('an application that owns the loop: a turn that waits looks once more, too', async () => {
