@@ -14,6 +14,8 @@ import {
   HEADROOM,
   OWNER_RING,
 } from '../../../src/rings/layout.ts';
+import * as m from '../../../src/api/mtcp.ts';
+import { FakeWorker } from '../api/fakeWorker.ts';
 import { createArena, SharedArena } from '../../../src/rings/arena.ts';
 import { STEER_RETA, STEERING_BYTES, Steering } from '../../../src/rings/steering.ts';
 import { createIcmp } from '../../../src/stack/icmp.ts';
@@ -229,6 +231,42 @@ test('datagrams received, taken and answered, in breaths of a whole stack', () =
   });
   assert.ok(grown < SLACK, `${grown} bytes`);
   assert.ok(answered > CALLS / 2, `${answered} answered`);
+});
+
+test('the mTCP calls: vectors through a pipe, epoll, options', () => {
+  const t = new Trace();
+  const worker = new FakeWorker();
+  Object.defineProperty(worker, 'sockets', { value: t.sockets });
+  const mctx = m.createContext();
+  const ids = new Int32Array(2);
+  assert.is(m.pipe(mctx, ids), 0);
+  const [r, w] = [ids[0]!, ids[1]!];
+  const tcp = m.socket(mctx, m.AF_INET, m.SOCK_STREAM, 0);
+  const ep = m.epollCreate(mctx);
+  const events = new m.EpollEvents(4);
+  m.epollCtl(mctx, ep, m.EPOLL_CTL_ADD, r, { events: m.EPOLLIN | m.EPOLLET });
+  mctx.inHandler = true;
+  const bytes = new Uint8Array(256);
+  const parts = [
+    { buffer: bytes, offset: 3, length: 40 },
+    { buffer: bytes, offset: 64, length: 60 },
+  ];
+  const linger = { onoff: 1, linger: 9 };
+  const info = new m.TcpInfo();
+  let moved = 0;
+  assert.ok(
+    growth((n) => {
+      for (let i = 0; i < n; i++) {
+        moved += m.writev(mctx, w, parts);
+        if (m.epollWait(mctx, ep, events, 4, 0) === 1) moved -= m.readv(mctx, r, parts);
+        m.setsockopt(mctx, tcp, m.SOL_SOCKET, m.SO_LINGER, linger);
+        m.getsockopt(mctx, tcp, m.SOL_SOCKET, m.SO_LINGER, linger);
+        m.getsockopt(mctx, tcp, m.IPPROTO_TCP, m.TCP_INFO, info);
+        m.socketIoctl(mctx, r, m.FIONREAD);
+      }
+    }) < SLACK,
+  );
+  assert.is(moved, 0);
 });
 
 test.run();
