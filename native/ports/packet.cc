@@ -294,7 +294,7 @@ bool Packet::take(PortMemory& m, tpacket2_hdr* h, uint32_t status, int32_t* d) {
   const auto* from = reinterpret_cast<const sockaddr_ll*>(reinterpret_cast<uint8_t*>(h) + TPACKET_ALIGN(sizeof(tpacket2_hdr)));
   if (from->sll_pkttype == PACKET_OUTGOING) return false;
   // A slot that was cut holds no frame; all else the kernel cannot have written.
-  if (snap != h->tp_len || snap < 14 || snap > kSlotBytes || mac > kSlotBytes - snap || mac < TPACKET2_HDRLEN + kVnetBytes - kVlanBytes) {
+  if (snap != h->tp_len || snap < 14 || snap > kSlotBytes || mac > kSlotBytes - snap || mac < TPACKET2_HDRLEN + kVnetBytes) {
     m.own[P_DROPS + DROP_TRUNCATED]++;
     return false;
   }

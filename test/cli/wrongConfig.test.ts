@@ -56,6 +56,12 @@ const CASES: readonly (readonly [string, string[], RegExp])[] = [
   ['packet memory beyond 2 GiB', ['--set', 'frames=1048576', '--set', 'frame-bytes=16K'], /frames.*2 GiB/],
   ['port of an unknown kind', ['--nic', 'e1000:eth0'], /nic: .*"?e1000/],
   ['TAP name that the kernel would cut', ['--nic', 'tap:a-name-that-is-too-long', '--address', '192.0.2.2/24'], /nic: .*15/],
+  [
+    'packet socket on nothing',
+    ['--nic', 'packet:flnone0', '--address', '192.0.2.2/24'],
+    /nic: there is no interface flnone0 .*; here are|none is here but lo/,
+  ],
+  ['packet socket on the loopback', ['--nic', 'packet:lo', '--address', '192.0.2.2/24'], /nic: lo is the loopback.*name a NIC or a veth/],
   ['TAP without an address', ['--nic', 'tap:flnone0'], /address.*--address/],
   ['option that does not exist', ['--nics', 'switch'], /unknown option '--nics'/],
   ['--set without a value', ['--set', 'mtu'], /--set: .*mtu/],

@@ -33,6 +33,7 @@ const LAYOUTS: readonly Layout[] = [
   { name: '1 worker, dispatcher', layout: 'dispatcher', workers: 1 },
   { name: '2 workers, dispatcher', layout: 'dispatcher', workers: 2 },
   { name: '2 workers, dispatcher-rx-tx', layout: 'dispatcher-rx-tx', workers: 2 },
+  { name: '2 workers, run-to-completion', layout: 'run-to-completion', workers: 2 },
 ];
 
 /** Each: what is done without, and for which sizes it must still be right. */
@@ -78,7 +79,7 @@ const BULK: readonly Check[] = [
 const LOAD: readonly Check[] = [
   ['ab -n 20000 -c 100', async ({ ns }) => note(`${await ab(ns, 20_000, 100, false, 'small')} requests/s`)],
   ['ab -n 20000 -c 100 -k', async ({ ns }) => note(`${await ab(ns, 20_000, 100, true, 'small')} requests/s, kept alive`)],
-  ['wrk -c64', async ({ ns }) => note(`${await wrk(ns, 64, 2, 'small')} requests/s`)],
+  ['wrk -c64', async ({ ns }) => note(`${await wrk(ns, 64, 1, 'small')} requests/s`)],
 ];
 
 const TRAINS: readonly Check[] = [
@@ -220,7 +221,8 @@ const PLANS: Readonly<Record<'tap' | 'packet', readonly [Layout, readonly Check[
     [LAYOUTS[1]!, [...BULK, ...LOAD, ...QUIET_END]],
     [LAYOUTS[2]!, [...ROW, ...DRAIN]],
     [LAYOUTS[3]!, [...BULK, ...LOAD, ...QUIET_END]],
-    [WITHOUT[0]!, [...BULK, ...CHECKSUMS, ...QUIET_END]],
+    [LAYOUTS[4]!, [...BULK, ...LOAD, ...QUIET_END]],
+    [WITHOUT[0]!, [...CHECKSUMS, ...QUIET_END]],
   ],
 };
 

@@ -335,11 +335,12 @@ function lifeTests(): void {
 
   test('closed under its broker: bursts find nothing, nothing is attached again, the socket is gone at once', async () => {
     const sockets = (): number => readFileSync('/proc/net/packet', 'utf8').trim().split('\n').length - 1;
+    const before = sockets();
     const { peer, handle } = await open({});
-    assert.is(sockets(), 1);
+    assert.is(sockets(), before + 1);
     handle.close();
     handle.close();
-    assert.is(sockets(), 0, 'though its ring is still mapped');
+    assert.is(sockets(), before, 'though its ring is still mapped');
     assert.is(peer.poll(), 0);
     peer.port.wait(-1, 1);
     assert.is(peer.port.pending(), false);

@@ -49,7 +49,7 @@ export class Files {
 export interface ServerOptions {
   /** How stack and kernel are joined: a TAP that the stack makes, or a veth, with a packet socket at its far end. Default tap. */
   port?: 'tap' | 'packet';
-  layout: 'inline' | 'dispatcher' | 'dispatcher-rx-tx';
+  layout: 'inline' | 'dispatcher' | 'dispatcher-rx-tx' | 'run-to-completion';
   workers: number;
   settings?: readonly string[];
   boundMs?: number;

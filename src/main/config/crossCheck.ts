@@ -5,7 +5,7 @@ import { HEADROOM, REGION_BYTES_MAX, TRAIN_LINKS_MAX } from '../../rings/layout.
 import { maskOf, parseCidr, refuseHostAddress } from './address.ts';
 import { parseIpv4 } from '../../wire/ipv4.ts';
 import { ConfigError } from './configError.ts';
-import type { Config, Key } from './schema.ts';
+import { camelOf, type Config, type Key, specOf } from './schema.ts';
 
 type Origin = (key: Key) => string;
 
@@ -129,10 +129,10 @@ class CrossCheck {
     this.idle(keys, 'the switch');
   }
 
-  /** Warns of each key that was set, for a port that this is not. */
+  /** Warns of each key that was set to something else than its default, for a port that this is not. */
   private idle(keys: readonly Key[], port: string): void {
     for (const key of keys)
-      if (this.origin(key) !== 'default')
+      if (this.origin(key) !== 'default' && this.c[camelOf(key)] !== specOf(key)!.default)
         this.warnings.push(`${this.origin(key)}: ${key} has no effect: the port is ${this.c.nic}, not ${port}`);
   }
 }
