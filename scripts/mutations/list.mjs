@@ -748,4 +748,33 @@ export const MUTATIONS = [
     replace: 'mss: stack.mss',
     tests: ['unit/main/portMtu'],
   },
+  // ---- a worker's death ----
+  {
+    name: 'sweep: frames in the rings of a dead worker stay there',
+    file: `${IN}rings/frameTable.js`,
+    find: 'if (o !== a && o !== b && o !== c)',
+    replace: 'if (o !== a && o !== c)',
+    tests: ['unit/rings/succession', 'cli/supervisor'],
+  },
+  {
+    name: 'succession: the slot a dead consumer was claiming is left to its successor',
+    file: `${IN}rings/succession.js`,
+    find: 'if (claiming !== taken && ((claiming - head) | 0) > 0)',
+    replace: 'if (claiming !== taken && ((claiming - head) | 0) > 1)',
+    tests: ['unit/rings/succession'],
+  },
+  {
+    name: 'supervisor: every restart is at once',
+    file: `${IN}main/supervisor.js`,
+    find: 'return before === 0 ? 0 :',
+    replace: 'return before >= 0 ? 0 :',
+    tests: ['unit/main/supervisor'],
+  },
+  {
+    name: 'burial: the books of a dead worker stay open',
+    file: `${IN}workers/burial.js`,
+    find: 'v[C_DROP + DROP_WORKER_DIED] += v[C_RX_PACKETS] - sum;',
+    replace: 'v[C_DROP + DROP_WORKER_DIED] += 0;',
+    tests: ['cli/supervisor'],
+  },
 ];
