@@ -1,5 +1,5 @@
 /**
- * What `npm start` builds, in the test's own process: an echo server behind a dispatcher and its clients on stacks of their
+ * What `npm start` builds, in the test's own process: an echo server, behind a dispatcher or in another layout, and its clients on stacks of their
  * own, over the switch. So a test can look at the rings and counters themselves, not only at the summary.
  */
 import { formatIpv4 } from '../../src/wire/ipv4.ts';
@@ -18,6 +18,8 @@ export interface EchoOptions {
   connections: number;
   size: number;
   seconds: number;
+  /** The server's; default dispatcher. */
+  layout?: string;
   /** `--set` words, for all stacks. */
   sets?: readonly string[];
 }
@@ -31,7 +33,7 @@ export class EchoNetwork {
   constructor(o: EchoOptions) {
     this.options = o;
     const load = (flags: Record<string, string>): ResolvedConfig => loadConfig({ flags, sets: [...(o.sets ?? [])] });
-    const server = load({ layout: 'dispatcher', workers: String(o.workers), address: `${SERVER}/24` });
+    const server = load({ layout: o.layout ?? 'dispatcher', workers: String(o.workers), address: `${SERVER}/24` });
     this.fabric = openSwitch(server.values, ['server', ...Array.from({ length: o.clients }, (_, i) => `client${i}`)]);
     const runtime = (c: ResolvedConfig, port: number, name: string): Runtime =>
       new Runtime(runtimeOptions(c.values, this.fabric.handle(port), name, [], null));

@@ -33,7 +33,7 @@ const LAYOUTS: readonly Layout[] = [
   { name: '1 worker, dispatcher', layout: 'dispatcher', workers: 1 },
   { name: '2 workers, dispatcher', layout: 'dispatcher', workers: 2 },
   { name: '2 workers, dispatcher-rx-tx', layout: 'dispatcher-rx-tx', workers: 2 },
-  { name: '2 workers, run-to-completion', layout: 'run-to-completion', workers: 2 },
+  { name: '3 workers, run-to-completion', layout: 'run-to-completion', workers: 3 },
 ];
 
 /** Each: what is done without, and for which sizes it must still be right. */
@@ -213,6 +213,7 @@ const PLANS: Readonly<Record<'tap' | 'packet', readonly [Layout, readonly Check[
     [LAYOUTS[1]!, [...ROW, ...QUIET_END]],
     [LAYOUTS[2]!, [...ROW, ...DRAIN]],
     [LAYOUTS[3]!, [...BULK, ...LOAD, ...QUIET_END]],
+    [LAYOUTS[4]!, [...SMALL, ...BULK, ...LOAD, ...QUIET_END]],
     [WITHOUT[0]!, [...BULK, ...CHECKSUMS, ...FORCE]],
     [WITHOUT[1]!, [...BULK, ...QUIET_END]],
   ],
