@@ -198,7 +198,7 @@ export function createDispatcher(env: DispatcherEnv): Dispatcher {
       v[C_RX_BURSTS]!++;
       for (let i = 0; i < n; i++) dispatch(i * DESC_WORDS);
       // The worker on this very thread comes next in this breath: it need not wait for the other half.
-      for (let w = 0; w < workers; w++) if (bells[w] === null) rings[w]!.rx.flush();
+      for (let w = 0; w < workers; w++) if (bells[w] === null) rings[w]?.rx.flush();
     }
     const messages = hosting.pull(clock[1]!);
     port.tick(clock[0]!);
