@@ -265,7 +265,7 @@ export const MUTATIONS = [
     replace: 'if (words[s + D_FRAME] < -1',
     tests: ['unit/workers'],
   },
-// ---- layouts: two halves, many brokers ----
+  // ---- layouts: two halves, many brokers ----
   {
     name: 'transmitter: a frame that is sent does not go home',
     file: `${IN}workers/transmitter.js`,
