@@ -1,6 +1,7 @@
 // Every layout, end to end over the switch: all bytes verified, the books of every thread add up, every frame comes home.
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { resolveModule } from '../../src/main/cli/modulePath.ts';
 import { open } from '../../src/main/index.ts';
 import { reconcile } from '../../src/main/reconcile.ts';
 import { C_APP_BYTES_VERIFIED, C_ARP_TX } from '../../src/rings/counters.ts';
@@ -90,7 +91,7 @@ for (const c of CASES)
 for (const layout of ['dispatcher-rx-tx', 'run-to-completion'] as const)
   test(`${layout}: a runtime nobody talks to starts, stops and loses no frame`, async () => {
     const runtime = await open({ layout, workers: 2 });
-    await runtime.run(new URL('programs/handlerLoop.mjs', new URL('../../../test/cli/', import.meta.url)));
+    await runtime.run(resolveModule('echo-server'), ['--listen', '7']);
     await runtime.close();
     const audit = runtime.audit();
     assert.is(audit.free, audit.total, JSON.stringify(audit));

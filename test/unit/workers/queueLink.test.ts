@@ -16,7 +16,7 @@ import { hashModulo, STEER_RETA, STEER_TCP, Steering } from '../../../src/rings/
 import { flowHash } from '../../../src/wire/flow.ts';
 import { createDispatcher } from '../../../src/workers/dispatcher.ts';
 import { QueueLink } from '../../../src/workers/queueLink.ts';
-import { Station } from '../ports/station.ts';
+import { EVERYBODY, Station } from '../ports/station.ts';
 
 const QUEUES = 2;
 const FRAMES = 256;
@@ -159,6 +159,22 @@ test('the sender picks the queue by the flow, whichever worker serves it', () =>
   settled();
 });
 
+test('a flood is heard on one queue, where the host state is', () => {
+  const { net, all, breathe, leave, settled, taken, take } = rig(QUEUE);
+  assert.is(net.send(EVERYBODY, 1), 1);
+  net.port.flush();
+  breathe();
+  assert.equal(
+    all.map((t) => t.counters.v[C_RX_PACKETS]),
+    [1, 0],
+  );
+  const at = QUEUE === 0 ? all[0]!.worker.rx : all[1]!.worker.redirectIn[0]!;
+  taken.n += take(QUEUE, at);
+  leave(0);
+  leave(1);
+  settled();
+});
+
 test("frames of another worker's flow cross to it in order, and go home to the queue they came on", () => {
   const other = 1 - QUEUE;
   // The station's frames are the switch's to take home; copies into the queue's own are what its broker lends.
@@ -240,6 +256,9 @@ test('frames of a queue that another worker lets go come home by the brokers; a 
     b!.worker.freeFrame(ids[i]!);
   }
   b!.worker.flush();
+  while (b!.dispatcher.push() > 0);
+  const ring = new Int32Array(shared.block)[shared.home[1 * QUEUES]! + L.RING_TAIL];
+  assert.is(ring, n, 'over the ring that leads to their queue');
   a!.dispatcher.pending();
   assert.is(new Int32Array(shared.block)[hungryWord(0)], 1, 'short of frames');
   const had = a!.port.available();
