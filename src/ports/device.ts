@@ -4,7 +4,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { constants } from 'node:os';
-import { DROP_REASONS } from '../rings/drops.ts';
+import { DROP_DEVICE_RING, DROP_REASONS } from '../rings/drops.ts';
 import { createFrameTable, FrameTable, sweepHost } from '../rings/frameTable.ts';
 import {
   FRAME_BYTES_MAX,
@@ -287,8 +287,9 @@ class DevicePort implements Port {
   /** Nothing is held back: every burst ends in the kernel. */
   flush(): void {}
 
+  /** The last look also finds out what the device lost: that is news to be counted before the thread sleeps. */
   pending(): boolean {
-    return this.raw.wait(-1, 0) === 1;
+    return this.raw.wait(-1, 0) === 1 || this.drops[DROP_DEVICE_RING] !== 0;
   }
 
   wait(bellFd: number, ms: number): void {

@@ -34,6 +34,7 @@ const LAYOUTS: readonly Layout[] = [
   { name: '2 workers, dispatcher', layout: 'dispatcher', workers: 2 },
   { name: '2 workers, dispatcher-rx-tx', layout: 'dispatcher-rx-tx', workers: 2 },
   { name: '3 workers, run-to-completion', layout: 'run-to-completion', workers: 3 },
+  { name: '1 worker, dispatcher-rx-tx', layout: 'dispatcher-rx-tx', workers: 1 },
 ];
 
 /** Each: what is done without, and for which sizes it must still be right. */
@@ -214,6 +215,7 @@ const PLANS: Readonly<Record<'tap' | 'packet', readonly [Layout, readonly Check[
     [LAYOUTS[2]!, [...ROW, ...DRAIN]],
     [LAYOUTS[3]!, [...BULK, ...LOAD, ...QUIET_END]],
     [LAYOUTS[4]!, [...SMALL, ...BULK, ...LOAD, ...QUIET_END]],
+    [LAYOUTS[5]!, [...BULK, ...LOAD, ...QUIET_END]],
     [WITHOUT[0]!, [...BULK, ...CHECKSUMS, ...FORCE]],
     [WITHOUT[1]!, [...BULK, ...QUIET_END]],
   ],
@@ -223,6 +225,7 @@ const PLANS: Readonly<Record<'tap' | 'packet', readonly [Layout, readonly Check[
     [LAYOUTS[2]!, [...ROW, ...DRAIN]],
     [LAYOUTS[3]!, [...BULK, ...LOAD, ...QUIET_END]],
     [LAYOUTS[4]!, [...BULK, ...LOAD, ...QUIET_END]],
+    [LAYOUTS[5]!, [...BULK, ...LOAD, ...QUIET_END]],
     [WITHOUT[0]!, [...CHECKSUMS, ...QUIET_END]],
   ],
 };

@@ -1,5 +1,5 @@
-// The Linux kernel's UDP against ours, over a TAP in a namespace; kernel offloads at their defaults.
-// test-timeout-seconds: 240
+// The Linux kernel's UDP against ours, over a TAP or a veth in a namespace; kernel offloads at their defaults.
+// test-timeout-seconds: 400
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
@@ -28,13 +28,16 @@ interface Report {
 
 const note = (text: string): void => void process.stdout.write(`    ${text}\n`);
 
-async function start(ns: Namespace, layout: string, workers: number, ...settings: string[]): Promise<Daemon> {
-  const flags = ['--nic', `tap:${DEVICE}`, '--address', `${STACK_IP}/24`, '--layout', layout, '--workers', String(workers)];
+async function start(ns: Namespace, port: 'tap' | 'packet', layout: string, workers: number, ...settings: string[]): Promise<Daemon> {
+  const far = `${DEVICE}s`;
+  if (port === 'packet') ns.veth(DEVICE, far);
+  const nic = port === 'packet' ? `packet:${far}` : `tap:${DEVICE}`;
+  const flags = ['--nic', nic, '--address', `${STACK_IP}/24`, '--layout', layout, '--workers', String(workers)];
   const sets = settings.flatMap((s) => ['--set', s]);
   const program = ['run', 'udp-echo', ...flags, ...sets, '--', '--listen', '7'];
   const server = ns.start(200_000, process.execPath, FLOWRING, ...program);
   await server.until('line "listening"', (d) => d.stdout.includes(`listening ${STACK_IP}:7\n`), 20_000);
-  ns.tap(DEVICE, true);
+  if (port === 'tap') ns.tap(DEVICE, true);
   return server;
 }
 
@@ -63,7 +66,7 @@ async function echo(ns: Namespace, count: number): Promise<Echoed> {
   return parsed(await ns.run(150_000, 'python3', CLIENT, STACK_IP, '7', String(count), String(SOCKETS), String(WINDOW)));
 }
 
-/** Nothing wrong, nothing twice, and every datagram that is missing is one that a counter names: ours, or the TAP's in the kernel. */
+/** Nothing wrong, nothing twice, and every datagram that is missing is one that a counter names: ours, or the device's in the kernel. */
 async function explained(ns: Namespace, server: Daemon, e: Echoed): Promise<void> {
   const [link] = JSON.parse(ns.ip('-s', '-j', 'link', 'show', DEVICE)) as {
     stats64: { rx: { dropped: number }; tx: { dropped: number } };
@@ -93,11 +96,15 @@ async function ask(ns: Namespace, port: number): Promise<string> {
   return r.stdout.trim();
 }
 
-const LAYOUTS: readonly [name: string, layout: string, workers: number, settings: string[]][] = [
-  ['1 worker, inline', 'inline', 1, []],
-  ['2 workers', 'dispatcher', 2, []],
-  ['2 workers, checksums in software', 'dispatcher', 2, ['offload.tx-checksum=off']],
-];
+type Row = [name: string, port: 'tap' | 'packet', layout: string, workers: number, settings: string[]];
+
+const LAYOUTS: readonly Row[] = (['tap', 'packet'] as const).flatMap((port): Row[] => [
+  [`${port}, inline`, port, 'inline', 1, []],
+  [`${port}, dispatcher, 2 workers`, port, 'dispatcher', 2, []],
+  [`${port}, dispatcher-rx-tx, 2 workers`, port, 'dispatcher-rx-tx', 2, []],
+  [`${port}, run-to-completion, 2 workers`, port, 'run-to-completion', 2, []],
+  [`${port}, dispatcher, checksums in software`, port, 'dispatcher', 1, ['offload.tx-checksum=off']],
+]);
 
 const lacks = missing(['ip', 'python3']);
 const tests = suite('udp');
@@ -105,12 +112,12 @@ const names = [...LAYOUTS.map(([name]) => `${COUNT} echoes: ${name}`), 'a closed
 if (lacks.length > 0) {
   for (const name of names) process.stdout.write(`SKIP ${name}: ${lacks.join(', ')}\n`);
 } else {
-  for (const [name, layout, workers, settings] of LAYOUTS)
+  for (const [name, port, layout, workers, settings] of LAYOUTS)
     tests(`${COUNT} echoes: ${name}`, async () => {
       const ns = new Namespace();
       let server: Daemon | null = null;
       try {
-        server = await start(ns, layout, workers, ...settings);
+        server = await start(ns, port, layout, workers, ...settings);
         // The kernel keeps few datagrams while it asks for our MAC, and counts those it loses nowhere that one could look.
         assert.is(await ask(ns, 7), 'hello');
         await explained(ns, server, await echo(ns, COUNT));
@@ -125,7 +132,7 @@ if (lacks.length > 0) {
     const ns = new Namespace();
     let server: Daemon | null = null;
     try {
-      server = await start(ns, 'dispatcher', 2);
+      server = await start(ns, 'tap', 'dispatcher', 2);
       assert.equal([await ask(ns, 7), await ask(ns, 9), await ask(ns, 7)], ['hello', 'ConnectionRefusedError', 'hello']);
       await ended(server);
     } finally {
@@ -142,7 +149,7 @@ if (lacks.length > 0) {
       const files = new Files();
       let server: Daemon | null = null;
       try {
-        server = await start(ns, 'dispatcher', 2, 'offload.tx-checksum=off');
+        server = await start(ns, 'tap', 'dispatcher', 2, 'offload.tx-checksum=off');
         const at = files.path('got', 'udp.pcapng');
         const tshark = ns.start(60_000, 'tshark', '-n', '-q', '-i', DEVICE, '-B', '64', '-f', 'udp or icmp', '-w', at);
         await tshark.until('capture', (d) => d.stderr.includes('Capturing on'), 15_000);

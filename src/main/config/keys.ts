@@ -488,7 +488,7 @@ export const SCHEMA = [
     key: 'packet.rx-slots',
     type: 'int',
     unit: 'slots',
-    default: 240,
+    default: 480,
     min: 15,
     max: 15360,
     since: SINCE,
