@@ -115,6 +115,7 @@ export function assembleStack(env: StackEnv): { stack: Stack; machine: Machine }
   const arrivedTrain = new Uint8Array(frames.frames);
   let epochSeen = env.host.epoch();
   let pulled = 0;
+  let first = 0;
   /** All pulled descriptors are parsed and vouched for. */
   let vouched = true;
 
@@ -238,11 +239,15 @@ export function assembleStack(env: StackEnv): { stack: Stack; machine: Machine }
   function begin(): number {
     pulled = 0;
     vouched = true;
-    for (let w = 0; w < port.redirectIn.length; w++) {
-      const ring = port.redirectIn[w];
+    // In turn, the rings from other workers, each breath another one first, and our own: none lets another wait for ever.
+    const rings = port.redirectIn.length;
+    first = first + 1 >= rings ? 0 : first + 1;
+    if ((first & 1) === 0) pull(port.rx, false);
+    for (let k = 0; k < rings; k++) {
+      const ring = port.redirectIn[first + k >= rings ? first + k - rings : first + k];
       if (ring !== null) pull(ring, true);
     }
-    pull(port.rx, false);
+    if ((first & 1) !== 0) pull(port.rx, false);
     let n = pulled;
     if (n > 0) {
       counted[C_RX_BURSTS]++;
