@@ -24,7 +24,7 @@ export function createOutput(m: Machine, segments: Segments, congestion: Congest
   const t = m.tcb;
   const { state, flags, remoteIp, macHi, macLo, macEpoch, ackDue, ackAt } = t;
   const { sndUna, sndNxt, sndMax, sndWnd, maxWnd, cwnd, mss, sbLen, dupAcks } = t;
-  const { rtoAt, rtoMs, sentAtMs, probes, sackHead, sackBytes, highRxt } = t;
+  const { rtoAt, rtoMs, sentAtMs, probes, sackHead, sackBytes, highRxt, oooHead } = t;
   const { transmit, wheel, neighbor, clock, board } = m;
   const { host, config } = m.env;
   const { segment, sent, armRto, bareAck, linksFor, trainLimit, resend } = segments;
@@ -276,7 +276,7 @@ export function createOutput(m: Machine, segments: Segments, congestion: Congest
     if (s === CLOSED || s === LISTEN) return true;
     if (macEpoch[c] !== host.epoch() && !resolve(c)) return true;
     if ((flags[c] & T_SYN) !== 0 && (s === SYN_SENT || s === SYN_RCVD)) return segments.syn(c);
-    if (ackDue[c] > 2 && !duplicates(c)) return false;
+    if ((ackDue[c] > 2 || (ackDue[c] === 2 && oooHead[c] >= 0)) && !duplicates(c)) return false;
     if (((1 << s) & SENDING) !== 0 && !data(c)) return false;
     if ((flags[c] & T_KEEP) !== 0 && !keepAlive(c)) return false;
     if (ackDue[c] === 2) {

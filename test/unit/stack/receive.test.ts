@@ -384,4 +384,23 @@ test('a buffer of 4 MiB fills to the last byte, shuts the window, and is read ba
   t.end();
 });
 
+test(
+  'beyond a hole the duplicate ACK goes by itself before full segments that have no room for blocks',
+  trace({ config: { trainLinksMax: 8 }, trainBytesMax: 65535 }, (t) => {
+    for (const sackOk of [true, false]) {
+      const port = sackOk ? 1111 : 2222;
+      const s = t.accepted({ sackOk, port });
+      t.write(s, pattern(0, 4 * 1460));
+      t.queue(ACK, { seq: 101, ack: 1, len: 100, port }).breath();
+      t.sends(ACK, { ack: 1, len: 0, sack: sackOk ? [[101, 201]] : [] });
+      assert.is(t.sends(ACK).len, 4 * 1460);
+      // What fills it is acknowledged by what is sent anyway.
+      t.write(s, pattern(0, 1460));
+      t.queue(ACK, { seq: 1, ack: 1 + 4 * 1460, len: 100, port }).breath();
+      t.sends(ACK, { ack: 201, len: 1460 });
+      t.silent();
+    }
+  }),
+);
+
 test.run();
