@@ -569,7 +569,21 @@ export const MUTATIONS = [
     replace: 'if (this.reserved + n > this.free)',
     tests: ['unit/stack/pressure'],
   },
+  {
+    name: 'SACK: a connection that sends full segments does not tell what stands beyond a hole',
+    file: `${IN}stack/tcp/output.js`,
+    find: 'ackDue[c] === 2 && oooHead[c] >= 0',
+    replace: 'false',
+    tests: ['unit/stack/receive'],
+  },
   // ---- UDP and ICMP errors ----
+  {
+    name: 'ICMP: a later fragment is answered too',
+    file: `${IN}stack/icmpErrors.js`,
+    find: '(fragmentField(v, ip) & OFFSET_MASK) !== 0',
+    replace: 'false',
+    tests: ['unit/stack/icmpErrors'],
+  },
   {
     name: 'UDP: udp.rcvbuf bounds nothing',
     file: `${IN}stack/udp/queue.js`,

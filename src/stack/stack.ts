@@ -222,11 +222,16 @@ export function assembleStack(env: StackEnv): { stack: Stack; machine: Machine }
     } else if ((flags & (F_UDP | F_FRAGMENT)) === F_UDP) {
       reason = udp.input.input(d);
     } else {
-      reason = (flags & F_FRAGMENT) !== 0 ? DROP_FRAGMENT : unknownProtocol(d);
+      reason = (flags & F_FRAGMENT) !== 0 ? fragment(d) : unknownProtocol(d);
       port.freeTrain(words[d + D_FRAME]);
     }
     if (reason === DROP_NONE) counted[C_RX_DELIVERED] += packets;
     else counted[C_DROP + reason] += packets;
+  }
+
+  /** Nothing is reassembled: the sender learns that of the first fragment. */
+  function fragment(d: number): number {
+    return udp.errors.reassemblyTimeExceeded(d) ? DROP_FRAGMENT : DROP_RATE_LIMIT;
   }
 
   /** RFC 1122 section 3.2.2.1: the sender learns that nobody here speaks it. Offsets say whether it is IPv4 at all. */

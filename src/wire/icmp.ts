@@ -16,6 +16,9 @@ export const CODE_PORT_UNREACHABLE = 3;
 export const CODE_FRAGMENTATION_NEEDED = 4;
 export const CODE_SOURCE_ROUTE_FAILED = 5;
 
+// Codes of ICMP_TIME_EXCEEDED (RFC 792)
+export const CODE_REASSEMBLY_TIME_EXCEEDED = 1;
+
 export const OFF_ICMP_CHECKSUM = 2;
 
 export const type = (v: DataView, icmp: number): number => v.getUint8(icmp);

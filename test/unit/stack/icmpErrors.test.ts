@@ -2,7 +2,14 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { C_ICMP_ERRORS_RX, C_ICMP_ERRORS_TX, C_ICMP_FRAG_NEEDED } from '../../../src/rings/counters.ts';
-import { DROP_BAD_SOURCE, DROP_ICMP, DROP_NO_LISTENER, DROP_RATE_LIMIT, DROP_UNKNOWN_PROTOCOL } from '../../../src/rings/drops.ts';
+import {
+  DROP_BAD_SOURCE,
+  DROP_FRAGMENT,
+  DROP_ICMP,
+  DROP_NO_LISTENER,
+  DROP_RATE_LIMIT,
+  DROP_UNKNOWN_PROTOCOL,
+} from '../../../src/rings/drops.ts';
 import {
   EAGAIN,
   ECONNREFUSED,
@@ -83,8 +90,6 @@ test(
     t.queueBytes(datagram({ to: 9, dst: 0xc00002ff | 0 }));
     t.queueBytes(datagram({ to: 9, src: 0xc00002ff | 0 }));
     t.queueBytes(datagram({ to: 9, src: 0xe0000001 | 0 }));
-    t.queueBytes(datagram({ to: 9, fragment: 0x2000 }));
-    t.queueBytes(datagram({ to: 9, fragment: 0x0004 }));
     t.queueBytes(datagram({ to: 9, checksum: 'bad' }));
     // IGMP to all hosts: a protocol we do not speak, to a group.
     t.queueBytes(framed(Buffer.alloc(8), 2, PEER, 0xe0000001 | 0, true));
@@ -101,6 +106,57 @@ test(
     const e = sentIcmp(t);
     assert.equal([e.type, e.code, e.quote.subarray(20).toString()], [3, 2, 'gre, or so']);
     assert.is(t.drop(DROP_UNKNOWN_PROTOCOL), 1);
+  }),
+);
+
+const MORE = 0x2000;
+
+test(
+  'the first fragment of a datagram: reassembly time exceeded, quoted as the others are; the later ones: silence',
+  trace({}, (t) => {
+    const first = datagram({ to: 9, data: new Uint8Array(1400).fill(7), fragment: MORE });
+    t.queueBytes(first).queueBytes(datagram({ to: 9, fragment: MORE | 176 }));
+    t.queueBytes(datagram({ to: 9, fragment: 352 })).breath();
+    const e = sentIcmp(t);
+    assert.equal([e.type, e.code, e.dst], [11, 1, PEER]);
+    assert.equal(e.quote, first.subarray(14, 14 + 548));
+    assert.equal([t.others.length, t.drop(DROP_FRAGMENT), t.counters.v[C_ICMP_ERRORS_TX]], [0, 3, 1]);
+  }),
+);
+
+test(
+  'first fragments of an echo request, of TCP, of what nobody speaks: the same; of an ICMP error, of a group or of no host: nothing',
+  trace({}, (t) => {
+    const icmp = (type: number, bytes = 16): Buffer => framed(Buffer.alloc(bytes, type), 1, PEER, OURS, false, MORE);
+    t.queueBytes(icmp(8)).queueBytes(framed(Buffer.alloc(40), 6, PEER, OURS, false, MORE));
+    t.queueBytes(framed(Buffer.alloc(8), 47, PEER, OURS, false, MORE)).breath();
+    for (const protocol of [1, 6, 47]) {
+      const e = sentIcmp(t);
+      assert.equal([e.type, e.code, e.quote[9]], [11, 1, protocol]);
+    }
+    for (const type of [3, 4, 5, 11, 12]) t.queueBytes(icmp(type));
+    // Too short to say which type it is.
+    t.queueBytes(icmp(8, 4)).queueBytes(icmp(8, 0));
+    t.queueBytes(datagram({ to: 9, dst: 0xc00002ff | 0, group: true, fragment: MORE }));
+    t.queueBytes(datagram({ to: 9, group: true, fragment: MORE }));
+    t.queueBytes(datagram({ to: 9, dst: 0xe0000001 | 0, group: true, fragment: MORE }));
+    t.queueBytes(datagram({ to: 9, src: 0xc00002ff | 0, fragment: MORE }));
+    t.queueBytes(datagram({ to: 9, src: 0xe0000001 | 0, fragment: MORE }));
+    t.breath();
+    assert.equal([t.others.length, t.drop(DROP_FRAGMENT)], [0, 15]);
+  }),
+);
+
+test(
+  'fragments share the rate of the other errors',
+  trace({ frames: 1024, credit: 200 }, (t) => {
+    for (let i = 0; i < 64; i++) {
+      t.queueBytes(datagram({ to: 9, fragment: MORE }));
+      if (i % 16 === 15) t.breath();
+    }
+    assert.equal([t.others.splice(0).length, t.drop(DROP_FRAGMENT), t.drop(DROP_RATE_LIMIT)], [50, 50, 14]);
+    t.queueBytes(datagram({ to: 9 })).breath();
+    assert.is(t.others.length, 0);
   }),
 );
 
