@@ -19,7 +19,7 @@ import {
   dropsTotal,
   readCounters,
 } from '../rings/counters.ts';
-import { HC_THREADS, ROLE_NAME, T_CPU, T_ROLE, T_STATE, T_TID, T_WORKER, ThreadRecord } from '../rings/control.ts';
+import { HC_THREADS, ROLE_NAME, T_CPU, T_EPOCH, T_ROLE, T_STATE, T_TID, T_WORKER, ThreadRecord } from '../rings/control.ts';
 
 export const STAGE_NAMES = ['pull', 'input', 'timers', 'app', 'output', 'push', 'rest'] as const;
 
@@ -31,6 +31,8 @@ export interface ThreadFigures {
   /** CPU last run on, -1 unknown. */
   cpu: number;
   state: number;
+  /** Times this worker has died so far. */
+  deaths: number;
   rxPackets: number;
   txPackets: number;
   rxBytes: number;
@@ -75,6 +77,7 @@ function figuresOf(r: ThreadRecord, v: Float64Array): ThreadFigures {
     tid: r.get(T_TID),
     cpu: r.get(T_CPU),
     state: r.get(T_STATE),
+    deaths: r.get(T_EPOCH),
     rxPackets: v[C_RX_PACKETS]!,
     txPackets: v[C_TX_PACKETS]!,
     rxBytes: v[C_RX_BYTES]!,

@@ -296,13 +296,13 @@ export class Runtime {
   }
 
   /**
-   * Resolves when `condition` holds; rejects with a thread's error. Looked at on every message, and beside that often only
+   * Resolves when `condition` holds; rejects with a thread's error, unless `heedless`. Looked at on every message, and beside that often only
    * where the end is near: what lasts as long as the program shall cost nothing.
    */
-  private async until(condition: () => boolean, limitMs = Number.POSITIVE_INFINITY): Promise<boolean> {
+  private async until(condition: () => boolean, limitMs = Number.POSITIVE_INFINITY, heedless = false): Promise<boolean> {
     const by = performance.now() + limitMs;
     while (!condition()) {
-      if (this.failure !== null) throw this.failure;
+      if (this.failure !== null && !heedless) throw this.failure;
       if (performance.now() >= by) return false;
       await this.news(limitMs === Number.POSITIVE_INFINITY ? LOOK_MS : CLOSING_LOOK_MS);
       const trouble = this.options.port.trouble?.() ?? '';
@@ -401,14 +401,14 @@ export class Runtime {
     for (let w = 0; w < workers; w++) this.command(w, CMD_STOP);
     const gone = (): boolean => [...this.exited].filter((id) => id >= 0).length >= workers;
     // A program that neither waits nor returns gets a second; threads of ours that only wait for a CPU get longer.
-    await this.until(gone, 1000).catch(() => false);
-    if (!gone() && this.allWorkers((s) => s === TS_QUIET || s === TS_STOPPED)) await this.until(gone, 9000).catch(() => false);
+    await this.until(gone, 1000, true);
+    if (!gone() && this.allWorkers((s) => s === TS_QUIET || s === TS_STOPPED)) await this.until(gone, 9000, true);
     const left = [...this.threads].filter(([id]) => id >= 0 && !this.exited.has(id));
     await Promise.all(left.map(([, t]) => t.terminate()));
     // The dispatcher goes last: it takes home what the others sent when they left, and what the dead held.
     for (const id of this.fronts()) {
       this.command(id, CMD_STOP);
-      await this.until(() => this.exited.has(id), 9000).catch(() => false);
+      await this.until(() => this.exited.has(id), 9000, true);
       if (!this.exited.has(id)) await this.threads.get(id)?.terminate();
     }
     if (this.plan.dispatcher !== null) return;

@@ -99,6 +99,7 @@ for (const layout of ['dispatcher', 'inline'] as const)
     await until(runtime, 3, 30_000);
     assert.equal(runtime.supervised(), { deaths: 3, restarts: 3 });
     assert.equal(heard, [80]);
+    assert.is(runtime.figures().find((f) => f.worker === 0)!.deaths, 3);
     await runtime.close();
     allFree(runtime);
   });
