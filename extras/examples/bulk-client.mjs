@@ -1,11 +1,11 @@
 // Sends bulk data over any number of connections, or receives it, and says how fast: the other end of bulk-server.
 //
-//   flowring run bulk-client --nic tap:tap1 --address 192.0.2.2/24 --workers 2 -- --connect 192.0.2.1:9999 --seconds 10
+//   flowring run bulk-client --nic tap:tap1 --address 192.0.2.3/24 --workers 2 -- --connect 192.0.2.2:9999 --seconds 10
 //
 // Like mTCP's sample client it opens at least one connection a worker, writes --size bytes at a time for ever, and owns its
 // loop. Every connection is counted: exit code 1 when one failed, a byte was wrong, or nothing moved.
 import * as mtcp from 'flowring/mtcp';
-import { endpoint, integer, number, readOptions, share, usageError } from './lib/options.mjs';
+import { integer, number, peer, readOptions, share } from './lib/options.mjs';
 import { makePattern, patternAfter, wrongBytes } from './lib/pattern.mjs';
 
 const options = readOptions(
@@ -20,8 +20,7 @@ const options = readOptions(
     quiet: { type: 'boolean', default: false },
   },
 );
-const server = endpoint(options.connect, 'connect');
-if (server.address === 0) throw usageError(`--connect ${options.connect}: the server's address is missing`);
+const server = peer(options.connect, 'connect');
 
 const mctx = mtcp.createContext();
 const connections = share(integer(options, 'connections', 1, 1e6) ?? mctx.workers, mctx.worker, mctx.workers);

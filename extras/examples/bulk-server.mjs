@@ -1,7 +1,7 @@
 // Takes bulk data from any number of connections, or sends it: one way, as fast as it goes, each byte checked by who gets it.
 //
-//   flowring run bulk-server --nic tap:tap0 --address 192.0.2.1/24 -- --listen 9999            takes
-//   flowring run bulk-server --nic tap:tap0 --address 192.0.2.1/24 -- --listen 9999 --send     sends
+//   flowring run bulk-server --nic tap:tap0 --address 192.0.2.2/24 -- --listen 9999            takes
+//   flowring run bulk-server --nic tap:tap0 --address 192.0.2.2/24 -- --listen 9999 --send     sends
 //
 // Each worker counts what came to it and says it on ^C, and every --report seconds: connections, bytes, and Gbit/s between
 // the first byte and the last.

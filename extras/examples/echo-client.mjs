@@ -1,11 +1,11 @@
 // Sends messages to an echo server and checks every byte that comes back.
 //
-//   flowring run echo-client --nic tap:tap1 --address 192.0.2.2/24 -- --connect 192.0.2.1:7 --connections 64 --seconds 10
+//   flowring run echo-client --nic tap:tap1 --address 192.0.2.3/24 -- --connect 192.0.2.2:7 --connections 64 --seconds 10
 //
 // The program owns the loop here, as mTCP's do: while (epollWait(…)) runs the stack. Connections and messages are divided
 // among the workers. Exit code 1 when a byte was wrong, a connection failed, or nothing was done.
 import * as mtcp from 'flowring/mtcp';
-import { endpoint, integer, number, readOptions, share, usageError } from './lib/options.mjs';
+import { integer, number, peer, readOptions, share } from './lib/options.mjs';
 import { makePattern, patternAfter, patternStart, wrongBytes } from './lib/pattern.mjs';
 
 const options = readOptions('echo-client --connect IP:PORT [--connections N] [--size BYTES] [--seconds S | --count N] [--quiet]', {
@@ -16,8 +16,7 @@ const options = readOptions('echo-client --connect IP:PORT [--connections N] [--
   count: { type: 'string' },
   quiet: { type: 'boolean', default: false },
 });
-const server = endpoint(options.connect, 'connect');
-if (server.address === 0) throw usageError(`--connect ${options.connect}: the server's address is missing`);
+const server = peer(options.connect, 'connect');
 
 const mctx = mtcp.createContext();
 const count = integer(options, 'count', 1);

@@ -1,6 +1,6 @@
 // Sends every byte back to whoever sent it (RFC 862).
 //
-//   flowring run echo-server --nic tap:tap0 --address 192.0.2.1/24 -- --listen 7
+//   flowring run echo-server --nic tap:tap0 --address 192.0.2.2/24 -- --listen 7
 //
 // The driver owns the loop here: run() has it call `serve` with the events of each breath. Every worker runs this file and
 // listens on the same port; the flow hash decides which worker a connection comes to.

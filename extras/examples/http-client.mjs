@@ -1,6 +1,6 @@
 // Asks an HTTP server for one URL over and over, and measures.
 //
-//   flowring run http-client --nic tap:tap1 --address 192.0.2.2/24 -- --url http://192.0.2.1/ --concurrency 100 --requests 20000
+//   flowring run http-client --nic tap:tap1 --address 192.0.2.3/24 -- --url http://192.0.2.2/ --concurrency 100 --requests 20000
 //
 // With --rate R requests are due at fixed times, whether or not the server keeps up, and latency counts from when a request
 // was due; without, each connection asks again as soon as it was answered. Work is divided among the workers.

@@ -1,6 +1,6 @@
 // Serves the files of a directory over HTTP/1.1.
 //
-//   flowring run http-server --nic tap:tap0 --address 192.0.2.1/24 -- --root ./public --listen 80
+//   flowring run http-server --nic tap:tap0 --address 192.0.2.2/24 -- --root ./public --listen 80
 //
 // GET and HEAD, single ranges, keep-alive, pipelining; with --upload DIR also PUT. Start here: `serve` gets the events,
 // `proceed` takes what was read apart, `answer` decides; lib/httpConnection.mjs moves the bytes.

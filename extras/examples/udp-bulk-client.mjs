@@ -1,11 +1,11 @@
 // Sends numbered datagrams as fast as the port takes them: the other end of udp-bulk-server.
 //
-//   flowring run udp-bulk-client --nic tap:tap1 --address 192.0.2.2/24 -- --connect 192.0.2.1:9999 --seconds 10
+//   flowring run udp-bulk-client --nic tap:tap1 --address 192.0.2.3/24 -- --connect 192.0.2.2:9999 --seconds 10
 //
 // Each worker sends from at least one socket of its own, so that the server's flow hash has something to spread. Exit code 1
 // when nobody listens there, or nothing was sent.
 import * as mtcp from 'flowring/mtcp';
-import { endpoint, integer, number, readOptions, share, usageError } from './lib/options.mjs';
+import { integer, number, peer, readOptions, share, usageError } from './lib/options.mjs';
 
 const options = readOptions('udp-bulk-client --connect IP:PORT [--sockets N] [--size BYTES] [--seconds S | --count N] [--quiet]', {
   connect: { type: 'string', default: '' },
@@ -15,8 +15,7 @@ const options = readOptions('udp-bulk-client --connect IP:PORT [--sockets N] [--
   count: { type: 'string' },
   quiet: { type: 'boolean', default: false },
 });
-const server = endpoint(options.connect, 'connect');
-if (server.address === 0) throw usageError(`--connect ${options.connect}: the server's address is missing`);
+const server = peer(options.connect, 'connect');
 
 const mctx = mtcp.createContext();
 const sockets = share(integer(options, 'sockets', 1, 4096) ?? mctx.workers, mctx.worker, mctx.workers);

@@ -1,6 +1,6 @@
 // Takes datagrams from any number of senders and counts them: how many came, how many of their numbers are missing.
 //
-//   flowring run udp-bulk-server --nic tap:tap0 --address 192.0.2.1/24 -- --listen 9999
+//   flowring run udp-bulk-server --nic tap:tap0 --address 192.0.2.2/24 -- --listen 9999
 //
 // Every worker binds the same port; the flow hash decides which worker a sender's datagrams come to. Each says what came to
 // it on ^C, and every --report seconds. The senders are udp-bulk-client's: a datagram begins with its number, int32, from 0.

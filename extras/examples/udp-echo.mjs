@@ -1,6 +1,6 @@
 // Sends every datagram back to whoever sent it (RFC 862).
 //
-//   flowring run udp-echo --nic tap:tap0 --address 192.0.2.1/24 -- --listen 7
+//   flowring run udp-echo --nic tap:tap0 --address 192.0.2.2/24 -- --listen 7
 //
 // Every worker runs this file and binds the same port; the flow hash decides which worker a datagram comes to, and the same
 // sender's datagrams come to the same one.

@@ -26,6 +26,20 @@ test('--version, --help, and help on stderr with exit 2 when there is no command
   assert.is(none.stdout, '');
 });
 
+test("an example's options: what is missing or wrong is said in the last line, with the form it should have", () => {
+  const wrong: [string[], RegExp][] = [
+    [['echo-client'], /--connect is missing: say ADDRESS:PORT, as --connect 192\.0\.2\.1:7$/],
+    [['bulk-client', '--', '--connect', '9999'], /--connect 9999: has no address; say ADDRESS:PORT, as --connect 192\.0\.2\.1:9999$/],
+    [['echo-server', '--', '--listen', '70000'], /--listen 70000: must be a port, or ADDRESS:PORT/],
+    [['echo-server', '--', '--lisen', '7'], /Unknown option '--lisen'\. Usage: echo-server /],
+  ];
+  for (const [args, line] of wrong) {
+    const r = flowring(['run', ...args]);
+    assert.is(r.code, 2, r.stderr);
+    assert.match(r.stderr.trimEnd().split('\n').at(-1)!, line);
+  }
+});
+
 test('--print-config: every key with its origin, over file, options and --set; as text and as JSON', () => {
   const path = join(dir, 'flowring.json');
   writeFileSync(path, '{\n  "tcp": { "rcvbuf": "64K" },\n  "burst": 8\n}\n');
@@ -109,9 +123,9 @@ else
       paths.push(publish(a), publish(b));
       const several = flowring(['top', '--once', '--json']);
       assert.is(several.code, 2);
-      assert.match(several.stderr, /^flowring: several processes run flowring: [^\n]+; choose one with --pid\n$/);
+      assert.match(several.stderr, /^flowring: several processes run flowring: [^\n]+; name one, as: flowring top \d+\n$/);
       for (const pid of [a, b]) assert.match(several.stderr, new RegExp(`\\b${pid}\\b`));
-      const one = flowring(['top', '--once', '--json', '--pid', String(a), '--interval', '0.2']);
+      const one = flowring(['top', '--once', '--json', String(a), '--interval', '0.2']);
       assert.is(one.code, 0, one.stderr);
       const report = JSON.parse(one.stdout.trimEnd()) as {
         pid: number;
@@ -133,7 +147,7 @@ else
       await exited;
       const after = flowring(['top', '--once', '--json', '--pid', String(b)]);
       assert.is(after.code, 2);
-      assert.match(after.stderr, new RegExp(`--pid: process ${b} runs no flowring`));
+      assert.match(after.stderr, new RegExp(`process ${b} runs no flowring`));
       assert.not(existsSync(paths[1]!));
     } finally {
       for (const s of sleepers) s.kill('SIGKILL');

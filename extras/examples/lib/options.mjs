@@ -41,6 +41,14 @@ export function endpoint(text, name) {
   return { address: ip ? parseAddress(ip) : 0, port: Number(port) };
 }
 
+/** Where a client connects to: '192.0.2.1:80' → { address, port }. */
+export function peer(text, name) {
+  if (!text) throw usageError(`--${name} is missing: say ADDRESS:PORT, as --${name} 192.0.2.1:7`);
+  const to = endpoint(text, name);
+  if (to.address === 0) throw usageError(`--${name} ${text}: has no address; say ADDRESS:PORT, as --${name} 192.0.2.1:${to.port}`);
+  return to;
+}
+
 /** This worker's part of `total` things: each worker runs the program, the first ones take one more when it does not divide. */
 export function share(total, worker, workers) {
   return Math.floor(total / workers) + (worker < total % workers ? 1 : 0);

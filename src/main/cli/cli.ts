@@ -95,8 +95,8 @@ async function run(module: string | undefined, args: string[], raw: Raw): Exit {
   if (module === undefined) throw new ConfigError('missing the module or example to run, as: flowring run echo-server');
   const url = resolveModule(module);
   // before anything is loaded or opened, so that these lines do not depend on the addon
-  checkPrivileges(config.values);
-  checkAddressOwnership(config.values);
+  checkPrivileges(config.values, config.origin('nic'));
+  checkAddressOwnership(config.values, undefined, config.origin('address'));
   const { runCommand } = await import('./run.ts');
   return runCommand({ config, module: url, args });
 }
@@ -166,13 +166,14 @@ export function program(done: (exit: Exit) => void): Command {
   root
     .command('top')
     .description('figures per thread of a running process')
-    .option('--pid <pid>', 'the process; the only one running by default', pid)
+    .argument('[pid]', 'the process; the only one running by default', pid)
+    .addOption(new Option('--pid <pid>', 'the same').argParser(pid).hideHelp())
     .option('--once', 'measure once and end')
     .option('--interval <seconds>', 'seconds between two looks (default 1, with --once 0.5)', positive)
     .addOption(json('print objects, one a line'))
-    .action((raw: Raw) => {
+    .action((process: number | undefined, raw: Raw) => {
       const seconds = (raw.interval as number | undefined) ?? (raw.once === true ? 0.5 : 1);
-      const options = { pid: raw.pid as number | undefined, once: raw.once === true, json: raw.json === true, seconds };
+      const options = { pid: process ?? (raw.pid as number | undefined), once: raw.once === true, json: raw.json === true, seconds };
       done(import('./top.ts').then((t) => t.topCommand(options)));
     });
   root

@@ -33,6 +33,8 @@ export interface Surroundings {
   addresses: readonly KernelAddress[];
   /** Why the native addon cannot be used, or null when it can. */
   addonProblem: string | null;
+  /** Is that because FLOWRING_NATIVE=0 says so? */
+  addonOff: boolean;
   /** The command that builds it. */
   build: string;
   /** Is there such a command on the PATH? */
@@ -86,6 +88,8 @@ function addon(s: Surroundings, tap: boolean): Finding[] {
   ].filter(([, has]) => has === false);
   const lacks = missing.map(([what]) => what).join(', ');
   const fix = missing.length > 0 ? `apt install ${missing.map(([, , pkg]) => pkg).join(' ')}, then ${s.build}` : s.build;
+  // nothing is missing then
+  if (s.addonOff) return [(tap ? fail : warn)('addon', s.addonProblem, 'unset FLOWRING_NATIVE')];
   const out = [(tap ? fail : warn)('addon', `${s.addonProblem}${tap ? '' : ' (the switch works without, only slower and unpinned)'}`, fix)];
   out.push(missing.length > 0 ? warn('compiler', `missing: ${lacks}`, fix) : ok('compiler', 'C++ compiler, make and python3 are there'));
   if (!s.nodeHeaders) out.push(ok('headers', 'none beside node; those of the npm package node-api-headers are used'));
@@ -104,7 +108,27 @@ function device(s: Surroundings, c: Config): Finding[] {
   const [kind, name = ''] = c.nic.split(':') as [string, string?];
   if (kind === 'packet') return packetDevice(s, c, name);
   if (name === '') return [ok('interface', 'the kernel picks a name')];
-  return [ok('interface', interfaceExists(name, s.read) ? `${name} exists and is attached to` : `${name} does not exist and is created`)];
+  return [interfaceExists(name, s.read) ? existingTap(s, c, name) : ok('interface', `${name} does not exist and is created`)];
+}
+
+/** IFF_MULTI_QUEUE (linux/if_tun.h). */
+const TUN_MULTI_QUEUE = 0x100;
+
+/** A TAP that is there: has it the queues that are wanted, and is it free? One that somebody has opened has carrier. */
+function existingTap(s: Surroundings, c: Config, name: string): Finding {
+  const queues = c.layout === 'run-to-completion' ? c.workers : 1;
+  const flags = s.read(`/sys/class/net/${name}/tun_flags`);
+  if (flags !== null && (Number.parseInt(flags, 16) & TUN_MULTI_QUEUE) === 0) {
+    if (queues > 1)
+      return fail(
+        'interface',
+        `${name} exists with one queue, ${queues} are needed`,
+        `ip link del ${name}, then let it be made, or: ip tuntap add ${name} mode tap multi_queue`,
+      );
+    if (s.read(`/sys/class/net/${name}/carrier`)?.trim() === '1')
+      return fail('interface', `another process holds ${name}`, 'end it, or take another name');
+  }
+  return ok('interface', `${name} exists and is attached to`);
 }
 
 /** An interface that stays the kernel's: what it carries, and what it and its driver do with frames. Why it may not be opened, `privileges` says. */
@@ -258,6 +282,7 @@ async function surroundings(): Promise<Surroundings> {
     machine: readMachine(),
     addresses: kernelAddresses(),
     addonProblem: loadNative() === null ? nativeProblem() : null,
+    addonOff: process.env.FLOWRING_NATIVE === '0',
     build: buildCommand(),
     has: onPath,
     nodeHeaders: existsSync(join(dirname(process.execPath), '../include/node/node_api.h')),

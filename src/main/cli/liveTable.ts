@@ -34,7 +34,7 @@ export class LiveTable {
       if (r.role === 'main') continue;
       this.out.write(
         `${r.name.padEnd(10)} ${si(packets / seconds).padStart(7)}pkt/s ${gbps(r, b, seconds).padStart(8)} Gbit/s  cpu ${percent(r.cpuSeconds - b.cpuSeconds, seconds)}  ` +
-          `idle ${percent(r.idleSeconds - b.idleSeconds, seconds)}  ring ${r.ringHighWater}  drops ${r.drops}\n`,
+          `idle ${percent(idleShare(r, b, seconds), 1)}  ring ${r.ringHighWater}  drops ${r.drops}\n`,
       );
     }
   }
@@ -58,7 +58,7 @@ export class LiveTable {
         r.ringHighWater,
         r.drops,
         percent(r.cpuSeconds - b.cpuSeconds, seconds),
-        percent(r.idleSeconds - b.idleSeconds, seconds),
+        percent(idleShare(r, b, seconds), 1),
         ...STAGES.map((s) => (all === 0 ? '-' : percent(r.stages[s]! - b.stages[s]!, all))),
       ]);
     }
@@ -87,6 +87,18 @@ export class LiveTable {
         `${totals.wrongBytes} wrong; ${verified ? 'all checks passed' : 'CHECKS FAILED'}\n`,
     );
   }
+}
+
+type Times = Pick<Row, 'idleSeconds' | 'cpuSeconds'>;
+
+/**
+ * The share of an interval that a thread slept, 0..1. A sleep is counted when it ends: who slept all through it has counted
+ * nothing and used no CPU, and the next interval is told of both.
+ */
+export function idleShare(now: Times, before: Times, seconds: number): number {
+  const idle = now.idleSeconds - before.idleSeconds;
+  if (idle === 0 && now.cpuSeconds - before.cpuSeconds < seconds / 100) return 1;
+  return Math.min(1, idle / seconds);
 }
 
 const percent = (part: number, whole: number): string => `${Math.round((part / whole) * 100)}%`.padStart(4);

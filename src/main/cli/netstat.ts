@@ -66,7 +66,9 @@ function choose(pid: number | undefined, directory: string): { pid: number; path
   const list = running.size === 0 ? 'none is running' : `running: ${[...running.keys()].join(', ')}`;
   if (pid === undefined && running.size === 0) throw new ConfigError('no flowring is running here that can be asked');
   if (pid === undefined && running.size > 1)
-    throw new ConfigError(`several processes run flowring: ${[...running.keys()].join(', ')}; name one`);
+    throw new ConfigError(
+      `several processes run flowring: ${[...running.keys()].join(', ')}; name one, as: flowring netstat ${[...running.keys()][0]}`,
+    );
   const chosen = pid ?? [...running.keys()][0]!;
   const paths = running.get(chosen);
   if (paths === undefined) throw new ConfigError(`process ${chosen} runs no flowring that can be asked here; ${list}`);

@@ -133,12 +133,15 @@ export function choose(pid: number | undefined, directory = CONTROL_DIRECTORY): 
   const running = runningProcesses(directory);
   if (pid !== undefined) {
     const paths = running.get(pid);
-    if (paths === undefined) throw new ConfigError(`process ${pid} runs no flowring that can be seen here; ${known(running)}`, '--pid');
+    if (paths === undefined) throw new ConfigError(`process ${pid} runs no flowring that can be seen here; ${known(running)}`);
     return { pid, paths };
   }
   if (running.size === 0)
     throw new ConfigError('no flowring is running here that publishes its figures (that takes the native addon, see flowring doctor)');
-  if (running.size > 1) throw new ConfigError(`several processes run flowring: ${[...running.keys()].join(', ')}; choose one with --pid`);
+  if (running.size > 1)
+    throw new ConfigError(
+      `several processes run flowring: ${[...running.keys()].join(', ')}; name one, as: flowring top ${[...running.keys()][0]}`,
+    );
   const [[only, paths]] = [...running] as [[number, string[]]];
   return { pid: only, paths };
 }

@@ -37,7 +37,9 @@ export function helpKeys(): string {
   return `Keys for --set and --config (docs/config.md has ranges):\n${lines.join('\n')}`;
 }
 
-const escapeCell = (text: string): string => text.replace(/\|/g, '\\|').replace(/</g, '&lt;');
+const escapeBars = (text: string): string => text.replace(/\|/g, '\\|');
+/** Text of a cell; within a code span only bars mean something. */
+const escapeCell = (text: string): string => escapeBars(text).replace(/</g, '&lt;');
 
 function section(title: string, specs: readonly KeySpec[]): string {
   const rows = specs.map((s) => {
@@ -48,7 +50,7 @@ function section(title: string, specs: readonly KeySpec[]): string {
         : ` Also understood: ${Object.entries(s.aliases)
             .map(([from, to]) => `\`${from}\` (${to})`)
             .join(', ')}.`;
-    const flag = s.flag === undefined ? '' : ` Option \`${escapeCell(s.flag)}\`.`;
+    const flag = s.flag === undefined ? '' : ` Option \`${escapeBars(s.flag)}\`.`;
     return `| \`${s.key}\` | \`${defaultText(s)}\` | ${escapeCell(allowed(s))} | ${s.since} | ${escapeCell(s.help)}${auto}${alias}${flag} |`;
   });
   return `## ${title}\n\n| key | default | allowed | since | meaning |\n|---|---|---|---|---|\n${rows.join('\n')}\n`;
@@ -58,14 +60,18 @@ const TITLES: Readonly<Record<string, string>> = {
   rings: 'Rings',
   offload: 'Offloads',
   tcp: 'TCP',
-  switch: 'Switch port',
+  udp: 'UDP',
   arp: 'ARP',
+  switch: 'Switch port',
+  packet: 'Packet port',
+  supervise: 'When a worker dies',
+  background: 'Background pool',
 };
 
 /** docs/config.md. */
 export function configMarkdown(): string {
   const groupOf = (s: KeySpec): string => {
-    const group = s.key.includes('.') ? s.key.slice(0, s.key.indexOf('.')) : '';
+    const [group] = s.key.split('.') as [string];
     return group in TITLES ? group : '';
   };
   const groups = ['', ...Object.keys(TITLES)];
@@ -94,8 +100,8 @@ Files are JSON with comments; groups may be nested or dotted:
 \`\`\`
 
 Files with \`key = value\` lines and \`#\` comments load too: the keys below, and mTCP's \`num_cores\` (\`workers\`),
-\`max_concurrency\` (\`tcp.max-connections\`), \`rcvbuf\`, \`sndbuf\`, \`udp_recv_buffer\`, \`udp_send_buffer\`, \`tcp_timewait\` (seconds, \`tcp.time-wait-ms\`) and \`port\`
-(\`nic\`, when it names a TAP). mTCP's other keys are reported on stderr with the reason why they have no effect.
+\`max_concurrency\` (\`tcp.max-connections\`), \`rcvbuf\`, \`sndbuf\`, \`udp_recv_buffer\`, \`udp_send_buffer\`, \`tcp_timewait\` (seconds,
+\`tcp.time-wait-ms\`), \`tcp_timeout\` (seconds, \`tcp.idle-timeout-ms\`) and \`port\` (\`nic\`, when it names a TAP or is written as \`nic\` is). mTCP's other keys are reported on stderr with the reason why they have no effect.
 In code the keys may also be written in camelCase (\`tcpRcvbuf\`), or nested (\`tcp: { rcvbuf: '1M', timeWaitMs: '2s' }\`); \`defineConfig\` types them.
 
 Sizes take K, M, G (1024s), rates K, M, G (1000s), durations us, ms, s, fractions a percentage.

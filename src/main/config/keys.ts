@@ -83,7 +83,7 @@ export const SCHEMA = [
     min: 1,
     max: MAX_WORKERS,
     flag: '--workers <n>',
-    auto: "1 for inline, else one a usable CPU but the dispatcher's",
+    auto: '1 for inline, else one a usable CPU that no dispatcher takes',
     since: SINCE,
     help: "Stack workers: threads that each run their own TCP/IP stack and the user's module.",
   },

@@ -60,7 +60,7 @@ export function readMtcpConf(text: string, file: string): ConfRead {
     } else if (own !== undefined) values.push({ spec: own, raw, place });
     else if (Object.hasOwn(IGNORED, key)) notes.push(`${place}: ${key} ignored: ${IGNORED[key]}`);
     else {
-      const near = nearestKey(key);
+      const near = nearestKey(key, Object.keys(RENAMED));
       notes.push(`${place}: ${key} ignored: not a key of mTCP or flowring${near === undefined ? '' : `, did you mean "${near}"?`}`);
     }
   });

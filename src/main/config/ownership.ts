@@ -13,19 +13,34 @@ import type { Config } from './schema.ts';
 
 export interface KernelAddress {
   ip: number;
-  /** Interface name, or empty when only the routing table knows the address. */
+  /** Interface name, or empty when nobody says which. */
   iface: string;
   /** 32 when unknown. */
   prefix: number;
 }
 
-/** Every IPv4 address the kernel has as its own: of interfaces, and of the local routing table (interfaces without carrier). */
+const prefixOf = (mask: number): number => 32 - (mask === 0 ? 32 : Math.log2((~mask >>> 0) + 1));
+
+/** Destinations on a link, from /proc/net/route: interface, network and mask as int32; the file has them little-endian. */
+function linkRoutes(read: ReadText): { iface: string; network: number; mask: number }[] {
+  const swapped = (hex: string): number => Buffer.from(hex, 'hex').readInt32LE(0);
+  return (read('/proc/net/route') ?? '').split('\n').flatMap((line) => {
+    const [iface, network, gateway, , , , , mask] = line.split(/\s+/);
+    return gateway === '00000000' && mask?.length === 8 ? [{ iface: iface!, network: swapped(network!), mask: swapped(mask) }] : [];
+  });
+}
+
+/**
+ * Every IPv4 address the kernel has as its own: of interfaces that run, and of the local routing table, which has those of
+ * interfaces without carrier, too, as a TAP is that nobody has opened.
+ */
 export function kernelAddresses(read: ReadText = readText, interfaces: typeof networkInterfaces = networkInterfaces): KernelAddress[] {
   const out: KernelAddress[] = [];
   for (const [iface, list] of Object.entries(interfaces()))
     for (const a of list ?? [])
       if (a.family === 'IPv4') out.push({ ip: parseIpv4(a.address)!, iface, prefix: Number(a.cidr?.split('/')[1] ?? 32) });
   // fib_trie: a leaf "|-- 192.0.2.2" followed by "/32 host LOCAL"
+  const links = linkRoutes(read);
   let leaf: number | null = null;
   for (const line of (read('/proc/net/fib_trie') ?? '').split('\n')) {
     const at = /\|--\s+([\d.]+)/.exec(line);
@@ -33,7 +48,9 @@ export function kernelAddresses(read: ReadText = readText, interfaces: typeof ne
     const local = /\/(\d+)\s+host\s+LOCAL/.exec(line);
     if (local === null || leaf === null || local[1] !== '32') continue;
     const ip = leaf;
-    if (!out.some((a) => a.ip === ip)) out.push({ ip, iface: '', prefix: 32 });
+    if (out.some((a) => a.ip === ip)) continue;
+    const link = links.find((l) => ((l.network ^ ip) & l.mask) === 0);
+    out.push({ ip, iface: link?.iface ?? '', prefix: link === undefined ? 32 : prefixOf(link.mask) });
   }
   return out;
 }
@@ -60,14 +77,19 @@ function another(c: Pick<Config, 'address'>, taken: readonly KernelAddress[]): s
   return 'another';
 }
 
-/** Throws ConfigError when the kernel owns the address of the stack. */
-export function checkAddressOwnership(c: Pick<Config, 'nic' | 'address'>, addresses: readonly KernelAddress[] = kernelAddresses()): void {
+/** Throws ConfigError, naming where the address was given, when the kernel owns it. */
+export function checkAddressOwnership(
+  c: Pick<Config, 'nic' | 'address'>,
+  addresses: readonly KernelAddress[] = kernelAddresses(),
+  place = '',
+): void {
   const owner = kernelOwner(c, addresses);
   if (owner === undefined) return;
   const where = owner.iface === '' ? '' : ` on ${owner.iface}`;
   throw new ConfigError(
     `address: the kernel owns ${formatIpv4(owner.ip)}${where} and would answer in the stack's place; ` +
       `give the stack another address of the link, as --address ${another(c, addresses)}`,
+    place,
   );
 }
 
@@ -137,8 +159,8 @@ function tapRefusal(name: string, read: ReadText, tun: string | null): string | 
   return `nic: no privilege (CAP_NET_ADMIN) for tap${name === '' ? '' : `:${name}`}; run as root, or once: ip tuntap add ${user} mode tap user $USER && ip link set ${user} up`;
 }
 
-/** Throws PrivilegeError when the port cannot be opened. */
-export function checkPrivileges(c: Pick<Config, 'nic'>): void {
+/** Throws PrivilegeError, naming where the port was given, when it cannot be opened. */
+export function checkPrivileges(c: Pick<Config, 'nic'>, place = ''): void {
   const why = portRefusal(c);
-  if (why !== null) throw new PrivilegeError(why);
+  if (why !== null) throw new PrivilegeError(why, place);
 }

@@ -28,8 +28,8 @@ function distance(a: string, b: string): number {
   return rows[a.length]![b.length]!;
 }
 
-/** The known key nearest to `key`, or undefined when none is near. A right name in a wrong or missing group counts as near. */
-export function nearestKey(key: string): string | undefined {
+/** The known key, or one of `others`, nearest to `key`, or undefined when none is near. A right name in a wrong or missing group counts as near. */
+export function nearestKey(key: string, others: readonly string[] = []): string | undefined {
   const fold = (s: string): string =>
     s
       .replace(/([a-z])([A-Z])/g, '$1-$2')
@@ -38,13 +38,15 @@ export function nearestKey(key: string): string | undefined {
   const want = fold(key);
   let best: string | undefined;
   let bestScore = Number.POSITIVE_INFINITY;
-  for (const { key: known } of allSpecs()) {
-    const whole = distance(want, known);
-    const tail = distance(want.split('.').at(-1)!, known.split('.').at(-1)!) + 1;
+  for (const known of [...allSpecs().map((s) => s.key), ...others]) {
+    const name = fold(known);
+    const whole = distance(want, name);
+    const tail = distance(want.split('.').at(-1)!, name.split('.').at(-1)!) + 1;
     const score = Math.min(whole, tail);
     if (score < bestScore) [best, bestScore] = [known, score];
   }
-  return bestScore <= Math.max(2, Math.floor(want.length / 3)) ? best : undefined;
+  // of a word of three letters, two changed ones leave nothing
+  return bestScore <= Math.min(want.length - 2, Math.max(2, Math.floor(want.length / 3))) ? best : undefined;
 }
 
 /** The group nearest to what stands in front of a nested object. */

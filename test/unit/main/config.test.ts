@@ -180,6 +180,9 @@ test('an unknown key names the nearest one', () => {
   assert.is(nearestKey('rcvbuf'), 'tcp.rcvbuf');
   assert.is(nearestKey('time_wait_ms'), 'tcp.time-wait-ms');
   assert.is(nearestKey('wrokers'), 'workers');
+  assert.is(nearestKey('x'), undefined, 'a letter is near to nothing');
+  assert.is(nearestKey('mta'), 'mtu');
+  assert.is(nearestKey('num_coers', ['num_cores']), 'num_cores');
   assert.is(nearestKey('windowScale'), 'tcp.window-scale');
   assert.is(nearestKey('colour-of-the-sky'), undefined);
   assert.match(refused({ sets: ['colour-of-the-sky=blue'] }), /unknown key "colour-of-the-sky", docs\/config\.md/);

@@ -19,6 +19,7 @@ function surroundings(over: Partial<Surroundings> = {}, files: Record<string, st
     machine: { online: four, allowed: four, pinnable: four, isolated: [], narrowed: false, nodeOf: new Map(), siblingRank: new Map() },
     addresses: [],
     addonProblem: null,
+    addonOff: false,
     build: 'node scripts/build-native.mjs',
     has: () => true,
     nodeHeaders: true,
@@ -61,6 +62,12 @@ test('without an addon the switch is warned about, a TAP fails, and the missing 
   assert.is(of(tap, 'compiler').text, 'missing: a C++ compiler, make');
   assert.is(of(tap, 'compiler').fix, 'apt install g++ make, then node scripts/build-native.mjs');
   assert.match(of(tap, 'headers').text, /node-api-headers/);
+  const off = diagnose(TAP, surroundings({ addonProblem: 'switched off by FLOWRING_NATIVE=0', addonOff: true, has: () => false }));
+  assert.is(of(off, 'addon').fix, 'unset FLOWRING_NATIVE');
+  assert.not(
+    off.some((f) => f.check === 'compiler'),
+    'nothing has to be built',
+  );
 });
 
 test('no privilege fails for a TAP, with both ways out', () => {
@@ -89,6 +96,21 @@ test('the address: owned by the kernel fails; a link elsewhere or unreachable is
   assert.match(elsewhere.text, /192\.0\.2\.9\/24 of the same link on eth0/);
   assert.is(of(diagnose(TAP, surroundings()), 'route').fix, 'ip addr add 192.0.2.1/24 dev t0, once it is up');
   assert.is(of(diagnose(TAP, kernel('192.0.2.1', 't0')), 'route').verdict, 'ok');
+});
+
+test('a TAP that exists: its queues, and whether somebody holds it', () => {
+  const net = { '/proc/net/dev': 'face |bytes\n    t0: 0 0\n' };
+  const found = (tunFlags: string, carrier: string, layout = 'dispatcher'): Finding => {
+    const files = { ...net, '/sys/class/net/t0/tun_flags': `${tunFlags}\n`, '/sys/class/net/t0/carrier': `${carrier}\n` };
+    return of(diagnose({ flags: { ...TAP.flags, layout } }, surroundings({}, files)), 'interface');
+  };
+  assert.is(found('0x1802', '0').text, 't0 exists and is attached to');
+  const few = found('0x1802', '0', 'run-to-completion');
+  assert.equal([few.verdict, few.text], ['fail', 't0 exists with one queue, 2 are needed']);
+  assert.match(few.fix, /ip link del t0.* multi_queue/);
+  assert.is(found('0x1902', '0', 'run-to-completion').verdict, 'ok');
+  assert.equal([found('0x1802', '1').verdict, found('0x1802', '1').text], ['fail', 'another process holds t0']);
+  assert.is(found('0x1902', '1').verdict, 'ok', 'one with several queues can be shared');
 });
 
 test('CPUs, governor, quota', () => {

@@ -1,7 +1,7 @@
 // What the kernel already owns, and what it lets this user open; both read from files that the tests describe.
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { formatIpv4 } from '../../../src/wire/ipv4.ts';
+import { formatIpv4, parseIpv4 } from '../../../src/wire/ipv4.ts';
 import { ConfigError, PrivilegeError } from '../../../src/main/config/configError.ts';
 import { checkAddressOwnership, hasCapability, kernelAddresses, portRefusal } from '../../../src/main/config/ownership.ts';
 import type { ReadText } from '../../../src/main/cpus.ts';
@@ -41,11 +41,20 @@ const interfaces = () => ({
   eth0: [{ address: '192.0.2.2', family: 'IPv4' as const, cidr: '192.0.2.2/24', netmask: '255.255.255.0', mac: '', internal: false }],
 });
 
-const addresses = kernelAddresses(files({ '/proc/net/fib_trie': FIB }), interfaces);
+/** As /proc/net/route prints it on a little-endian machine: a default route, and the links of both. */
+const ROUTE = `Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT
+eth0\t00000000\t010200C0\t0003\t0\t0\t0\t00000000\t0\t0\t0
+eth0\t000200C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0
+tap0\t006433C6\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0
+`;
+
+const addresses = kernelAddresses(files({ '/proc/net/fib_trie': FIB, '/proc/net/route': ROUTE }), interfaces);
 
 test('kernel addresses: of interfaces, and of the local table where an interface has no carrier', () => {
   const shown = addresses.map((a) => `${formatIpv4(a.ip)}/${a.prefix} ${a.iface}`).sort();
-  assert.equal(shown, ['127.0.0.1/32 ', '192.0.2.2/24 eth0', '198.51.100.1/32 ']);
+  assert.equal(shown, ['127.0.0.1/32 ', '192.0.2.2/24 eth0', '198.51.100.1/24 tap0']);
+  const unknown = kernelAddresses(files({ '/proc/net/fib_trie': FIB }), interfaces).find((a) => a.ip === parseIpv4('198.51.100.1'));
+  assert.equal([unknown!.iface, unknown!.prefix], ['', 32]);
 });
 
 test("an address the kernel owns is refused with another one of the link, networks' own lines are not hosts", () => {
@@ -54,7 +63,13 @@ test("an address the kernel owns is refused with another one of the link, networ
     tap('192.0.2.2/24'),
     (e: Error) => e instanceof ConfigError && /kernel owns 192\.0\.2\.2 on eth0 .* --address 192\.0\.2\.3\/24$/.test(e.message),
   );
-  assert.throws(tap('198.51.100.1/24'), (e: Error) => /kernel owns 198\.51\.100\.1 and .* --address 198\.51\.100\.2\/24$/.test(e.message));
+  assert.throws(tap('198.51.100.1/24'), (e: Error) =>
+    /^address: the kernel owns 198\.51\.100\.1 on tap0 and .* --address 198\.51\.100\.2\/24$/.test(e.message),
+  );
+  assert.throws(
+    () => checkAddressOwnership({ nic: 'tap:t', address: '192.0.2.2/24' }, addresses, '--address'),
+    (e: Error) => e.message.startsWith('--address: the kernel owns 192.0.2.2'),
+  );
   assert.not.throws(tap('192.0.2.3/24'));
   assert.not.throws(tap('198.51.100.2/24'));
   assert.throws(

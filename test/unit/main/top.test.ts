@@ -7,6 +7,7 @@ import { Worker } from 'node:worker_threads';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type ObservedThread, readControlFile, runningProcesses } from '../../../src/main/cli/controlFile.ts';
+import { idleShare } from '../../../src/main/cli/liveTable.ts';
 import { choose, compare, observe } from '../../../src/main/cli/top.ts';
 import { ConfigError } from '../../../src/main/config/configError.ts';
 import {
@@ -197,6 +198,14 @@ test('what is no control block, or of another version, is refused by name', () =
   );
 });
 
+test('idle: a sleep counts when it ends, yet no interval is idle for more than itself', () => {
+  const at = (idleSeconds: number, cpuSeconds: number) => ({ idleSeconds, cpuSeconds });
+  assert.is(idleShare(at(1.25, 0.5), at(1, 0.25), 0.5), 0.5);
+  assert.is(idleShare(at(1, 0.5), at(1, 0.5), 0.5), 1, 'asleep all the time');
+  assert.is(idleShare(at(2.5, 0.5), at(1, 0.5), 0.5), 1, 'and woken after it');
+  assert.is(idleShare(at(1, 1), at(1, 0.5), 0.5), 0, 'busy all the time');
+});
+
 test('which process: the only one, the named one, never one that is gone or whose id was given away', async () => {
   assert.throws(
     () => choose(undefined, dir),
@@ -217,12 +226,13 @@ test('which process: the only one, the named one, never one that is gone or whos
     assert.throws(
       () => choose(undefined, dir),
       (e: Error) =>
-        e instanceof ConfigError && e.message.includes(`several processes run flowring: ${pids.join(', ')}; choose one with --pid`),
+        e instanceof ConfigError &&
+        e.message.includes(`several processes run flowring: ${pids.join(', ')}; name one, as: flowring top ${pids[0]}`),
     );
     assert.is(choose(child.pid, dir).pid, child.pid);
     assert.throws(
       () => choose(1, dir),
-      (e: Error) => e instanceof ConfigError && /--pid: process 1 runs no flowring/.test(e.message),
+      (e: Error) => e instanceof ConfigError && /^process 1 runs no flowring/.test(e.message),
     );
     const hourAgo = Date.now() / 1000 - 3600 * 24 * 365;
     utimesSync(join(dir, `flowring-${child.pid}`), hourAgo, hourAgo);
