@@ -226,7 +226,11 @@ class UndertakerOfBroker implements Undertaker {
   private tell(): number {
     const { e, worker, remains } = this;
     const more = remains === null ? 0 : sendResets(e, remains, RSTS, this.counters!.v);
-    if (more !== 0 && ((e.clock[1]! - this.untilMs) | 0) < 0) return more < 0 ? 0 : 1;
+    if (more > 0) {
+      this.untilMs = (e.clock[1]! + RST_MS) | 0;
+      return 1;
+    }
+    if (more < 0 && ((e.clock[1]! - this.untilMs) | 0) < 0) return 0;
     this.counters!.commit();
     this.worker = -1;
     this.remains = null;
