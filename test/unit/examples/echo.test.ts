@@ -94,11 +94,11 @@ test('wrong options are one line with code FLOWRING_USAGE', async () => {
   const cases: [string, string[], RegExp][] = [
     ['echo-client', [], /--connect/],
     ['echo-client', ['--connect', '192.0.2.1:99999'], /ADDRESS:PORT/],
-    ['echo-client', ['--connect', '7'], /address is missing/],
+    ['echo-client', ['--connect', '7'], /--connect 7: has no address/],
     ['echo-client', ['--connect', '192.0.2.1:7', '--size', 'x'], /--size x/],
     ['echo-client', ['--conect', '192.0.2.1:7'], /Unknown option '--conect'.*Usage/],
     ['echo-server', ['--listen', '0'], /--listen 0/],
-    ['bulk-client', ['--connect', '7'], /address is missing/],
+    ['bulk-client', ['--connect', '7'], /--connect 7: has no address/],
     ['bulk-client', ['--connect', '192.0.2.1:7', '--size', '0'], /--size 0/],
     ['bulk-server', ['--listen', 'x'], /--listen x/],
     ['bulk-server', ['--report', '0'], /--report 0/],

@@ -567,7 +567,7 @@ test(
       ['from a broadcast address', datagram({ data: 'x', src: 0xc00002ff | 0 }), DROP_BAD_SOURCE],
       ['from ourselves', datagram({ data: 'x', src: OURS }), DROP_BAD_SOURCE],
       ['from loopback', datagram({ data: 'x', src: 0x7f000001 }), DROP_BAD_SOURCE],
-      ['a fragment', datagram({ data: 'x', fragment: 0x2000 }), DROP_FRAGMENT],
+      ['a later fragment', datagram({ data: 'x', fragment: 0x2001 }), DROP_FRAGMENT],
     ];
     for (const [what, bytes, reason] of cases) {
       const before = t.drop(reason);
