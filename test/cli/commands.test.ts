@@ -26,6 +26,19 @@ test('--version, --help, and help on stderr with exit 2 when there is no command
   assert.is(none.stdout, '');
 });
 
+test('the demo has as many servers as the layout has room for, and prints the configuration they run with', () => {
+  for (const [layout, workers] of [
+    ['inline', 1],
+    ['dispatcher', 2],
+    ['run-to-completion', 2],
+  ] as const) {
+    const r = flowring(['demo', '--layout', layout, '--print-config']);
+    assert.is(r.code, 0, r.stderr);
+    assert.match(r.stdout, new RegExp(`^workers = ${workers} +# demo$`, 'm'));
+    assert.match(r.stdout, /^address = 198\.18\.0\.1\/24 +# demo$/m);
+  }
+});
+
 test("an example's options: what is missing or wrong is said in the last line, with the form it should have", () => {
   const wrong: [string[], RegExp][] = [
     [['echo-client'], /--connect is missing: say ADDRESS:PORT, as --connect 192\.0\.2\.1:7$/],

@@ -132,8 +132,12 @@ test('two seconds: exit 0, the promised object, threads that all worked, sums th
   const dispatcher = s.threads.find((t) => t.role === 'dispatcher')!;
   const servers = s.threads.filter((t) => t.role === 'server');
   // The rows are read while the last ARP and ACK frames are under way; exactness is the crossing test's.
+  // Each publishes its counters every 16 breaths, of 16 frames.
   const between = dispatcher.rxPackets - sum(servers, 'rxPackets') - dispatcher.drops;
-  assert.ok(between >= 0 && between <= 64, `the dispatcher received ${dispatcher.rxPackets}, the servers ${sum(servers, 'rxPackets')}`);
+  assert.ok(
+    Math.abs(between) <= 64 + (1 + servers.length) * 16 * 16,
+    `the dispatcher received ${dispatcher.rxPackets}, the servers ${sum(servers, 'rxPackets')}`,
+  );
   assert.ok(s.totals.bytesVerified! > 1e6, `${s.totals.bytesVerified} bytes in two seconds`);
   assert.match(r.stderr, /listening 198\.18\.0\.1:7/);
   process.stdout.write(

@@ -104,8 +104,8 @@ async function run(module: string | undefined, args: string[], raw: Raw): Exit {
 async function demo(raw: Raw): Exit {
   const { load, config } = await configured(raw);
   const json = raw.json === true;
-  if (raw.printConfig === true) return print(config, json);
-  const { demoCommand } = await import('./demo.ts');
+  const { demoCommand, serverConfig } = await import('./demo.ts');
+  if (raw.printConfig === true) return print(serverConfig({ config, load }), json);
   const { seconds, clients, connections, size } = raw as { seconds: number; clients: number; connections: number; size: number };
   return demoCommand({ config, load, seconds, clients, connections, size, json });
 }

@@ -43,11 +43,18 @@ interface Demo {
 /** What the server keeps for itself: a client has one inline worker, an address of its own, and no pinning list. */
 const SERVER_ONLY = ['layout', 'workers', 'address', 'cpus'];
 
+/** The server's configuration: what the user says, over the demo's own defaults. */
+export function serverConfig(o: Pick<DemoOptions, 'config' | 'load'>): ResolvedConfig {
+  const workers = o.config.values.layout === 'inline' ? 1 : 2;
+  const own = { workers, address: `${SERVER_IP}/24` };
+  return loadConfig({ ...o.load, codePlace: o.load.codePlace ?? 'demo', code: { ...own, ...o.load.code } });
+}
+
 function configs(o: DemoOptions): { server: ResolvedConfig; clients: ResolvedConfig[] } {
-  const { flags = {}, sets = [], code = {} } = o.load;
+  const { flags = {}, sets = [] } = o.load;
   const clientFlags = Object.fromEntries(Object.entries(flags).filter(([key]) => !SERVER_ONLY.includes(key)));
   const clientSets = sets.filter((s) => !SERVER_ONLY.includes(s.split('=')[0]!.trim()));
-  const server = loadConfig({ ...o.load, code: { layout: 'dispatcher', workers: 2, address: `${SERVER_IP}/24`, ...code } });
+  const server = serverConfig(o);
   if (server.values.address !== `${SERVER_IP}/24`)
     throw new ConfigError('address: the demo gives server and clients theirs (198.18.0.0/24)', server.origin('address'));
   if (server.values.nic !== 'switch')
