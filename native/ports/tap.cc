@@ -9,6 +9,7 @@
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include <memory>
@@ -45,6 +46,7 @@ class Tap final : public Device {
   int32_t plan(const PortMemory& m, int32_t free);
   bool receive(PortMemory& m, int32_t* d, int32_t len, int32_t planned);
   bool rescatter(PortMemory& m, int32_t len, int32_t planned, int32_t hdr, int32_t gso, int32_t* links);
+  void vanish(PortMemory& m);
 
   int fd_ = -1;
   int wakeFd_ = -1;
@@ -202,6 +204,7 @@ int32_t Tap::rxBurst(PortMemory& m, int32_t* desc, int32_t max) {
     }
     if (receive(m, desc + n * DESC_WORDS, static_cast<int32_t>(r) - kVnetBytes, planned)) n++;
   }
+  if (n > 0 && m.own[P_LINK] == ENETDOWN) m.own[P_LINK] = 0;
   return n;
 }
 
@@ -281,8 +284,11 @@ int32_t Tap::txBurst(PortMemory& m, int32_t* desc, int32_t n) {
       while (r < 0 && errno == EINTR);
       if (r < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return i;
       if (r < 0) {
+        if (errno == EIO && m.own[P_LINK] == 0) m.own[P_LINK] = ENETDOWN;
         m.own[P_ERRNO] = errno;
         m.own[P_DROPS + DROP_TX_DEVICE]++;
+      } else if (m.own[P_LINK] == ENETDOWN) {
+        m.own[P_LINK] = 0;
       }
     } else {
       m.own[P_DROPS + DROP_BAD_DESCRIPTOR]++;
@@ -294,9 +300,20 @@ int32_t Tap::txBurst(PortMemory& m, int32_t* desc, int32_t n) {
   return n;
 }
 
-bool Tap::wait(PortMemory&, int bellFd, int ms) {
+// The interface was deleted. It does not come back, and its descriptor says so to every poll, at once: every sleep would end with
+// it. A timer that never rings takes its place, which is quiet, and refuses what is sent.
+void Tap::vanish(PortMemory& m) {
+  m.own[P_LINK] = ENODEV;
+  const int quiet = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+  if (quiet < 0) return;
+  if (!closed_.load()) dup3(quiet, fd_, O_CLOEXEC);
+  ::close(quiet);
+}
+
+bool Tap::wait(PortMemory& m, int bellFd, int ms) {
   pollfd p[3] = {{fd_, POLLIN, 0}, {wakeFd_, POLLIN, 0}, {bellFd, POLLIN, 0}};
   if (poll(p, bellFd >= 0 ? 3 : 2, ms) <= 0) return false;
+  if ((p[0].revents & POLLERR) != 0) vanish(m);
   uint64_t rings;
   if ((p[1].revents & POLLIN) != 0 && read(wakeFd_, &rings, sizeof rings) < 0) return false;
   if (bellFd >= 0 && (p[2].revents & POLLIN) != 0 && read(bellFd, &rings, sizeof rings) < 0) return (p[0].revents & POLLIN) != 0;

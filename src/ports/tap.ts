@@ -6,7 +6,7 @@
  */
 import { HEADROOM } from '../rings/layout.ts';
 import { parseMac } from '../wire/ethernet.ts';
-import { checkOptions, checkQueues, chooseMac, type DeviceOptions, makeQueues, nativeFor, TRAIN_BYTES_MAX } from './device.ts';
+import { checkOptions, checkQueues, chooseMac, type DeviceOptions, linkTrouble, makeQueues, nativeFor, TRAIN_BYTES_MAX } from './device.ts';
 import type { OpenedPort } from './native.ts';
 import type { Offload, PortCaps, PortHandle } from './port.ts';
 
@@ -102,7 +102,7 @@ export function openTap(o: TapOptions): PortHandle {
       { kind: 'tap', name: `tap:${facts.name}`, mac, caps },
       opened.map((p) => p.handle),
     );
-    return { attachment: queues[0]!, queues, offloads: offloadsOf(o, facts, caps), close };
+    return { attachment: queues[0]!, queues, offloads: offloadsOf(o, facts, caps), trouble: () => linkTrouble(queues), close };
   } catch (e) {
     close();
     throw e;
