@@ -104,8 +104,8 @@ export class Classified {
 
 // hot: per packet
 /**
- * Looks at the frame whose Ethernet header is at `eth` and whose first link has `linearBytes`; never reads past them. One
- * VLAN tag and IP options are looked through. Fragments of a TCP or UDP datagram hash by addresses only, the first like the
+ * Looks at the frame whose Ethernet header is at `eth` and whose first link has `linearBytes`; never reads past them. A
+ * priority tag and IP options are looked through. Fragments of a TCP or UDP datagram hash by addresses only, the first like the
  * later ones, so that all arrive at one worker. An ICMP error hashes as the flow it quotes. Everything else hashes to 0.
  */
 export function classify(v: DataView, eth: number, linearBytes: number, into: Classified): void {
@@ -118,18 +118,16 @@ export function classify(v: DataView, eth: number, linearBytes: number, into: Cl
   let l3 = eth + LEN_ETHERNET;
   if (l3 > end) return refuse(into, DROP_TRUNCATED);
   let type = v.getUint16(eth + OFF_ETHERTYPE);
-  let tagged = false;
   if (type === ETHERTYPE_VLAN) {
     if (l3 + LEN_VLAN > end) return refuse(into, DROP_TRUNCATED);
-    // VLAN 0 is a priority tag: the frame belongs to the untagged network (IEEE 802.1Q).
-    tagged = vlanId(v, l3) !== 0;
+    // VLAN 0 is a priority tag: the frame belongs to the untagged network (IEEE 802.1Q). Any other is a network we are not in.
+    if (vlanId(v, l3) !== 0) return refuse(into, DROP_VLAN);
     type = v.getUint16(l3 + 2);
     l3 += LEN_VLAN;
   }
   into.l3 = l3;
   if (type === ETHERTYPE_IPV4) return classifyIpv4(v, l3, end, into);
   if (type !== ETHERTYPE_ARP) return refuse(into, DROP_UNKNOWN_PROTOCOL);
-  if (tagged) return refuse(into, DROP_VLAN);
   if (l3 + LEN_ARP > end) return refuse(into, DROP_ARP);
   into.kind = KIND_ARP;
 }

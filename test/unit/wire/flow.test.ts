@@ -119,7 +119,7 @@ const WANT: Readonly<Record<GoldenName, readonly [number, number, number, number
   tcpSyn: [KIND_TCP, tcpHash, FLOW_TCP, 80, true, false],
   tcpData: [KIND_TCP, tcpHash, FLOW_TCP, 80, false, false],
   udp: [KIND_UDP, udpHash, FLOW_UDP, 53, false, false],
-  tcpVlan: [KIND_TCP, tcpHash, FLOW_TCP, 80, false, false],
+  tcpVlan: [KIND_DROP, 0, FLOW_TCP, 0, false, false],
   tcpIpOptions: [KIND_TCP, tcpHash, FLOW_TCP, 80, true, false],
   udpFirstFragment: [KIND_UDP, addressHash, FLOW_UDP, 0, false, true],
   udpLastFragment: [KIND_UDP, addressHash, FLOW_UDP, 0, false, true],
@@ -157,7 +157,7 @@ test('SYN with ACK, RST or FIN opens nothing; a SYN in a fragment is none', () =
   assert.equal([look(b).isSyn, look(b).hash, look(b).localPort], [false, addressHash, 0]);
 });
 
-test('VLAN: a tag is looked through for IPv4, ARP only with the priority tag', () => {
+test('VLAN: a priority tag is looked through, a frame of another network is dropped, whatever it carries', () => {
   const tagged = (name: GoldenName, tci: number): Uint8Array => {
     const b = goldenBytes(name);
     return Uint8Array.of(...b.slice(0, 12), 0x81, 0, tci >> 8, tci & 255, ...b.slice(12));
@@ -165,8 +165,10 @@ test('VLAN: a tag is looked through for IPv4, ARP only with the priority tag', (
   assert.is(look(tagged('arpRequest', 0xe000)).kind, KIND_ARP);
   assert.is(seen.l3, 7 + 18);
   assert.is(look(tagged('arpRequest', 7)).reason, DROP_VLAN);
-  assert.is(look(tagged('udp', 7)).hash, udpHash);
-  assert.is(look(Uint8Array.of(...tagged('udp', 7).slice(0, 12), 0x81, 0, ...tagged('udp', 7).slice(12))).reason, DROP_UNKNOWN_PROTOCOL);
+  assert.is(look(tagged('udp', 0x2000)).hash, udpHash);
+  assert.is(look(tagged('udp', 7)).reason, DROP_VLAN);
+  assert.is(look(tagged('tcpSyn', 0x2fff)).reason, DROP_VLAN);
+  assert.is(look(Uint8Array.of(...tagged('udp', 0).slice(0, 12), 0x81, 0, 0, 0, ...tagged('udp', 0).slice(12))).reason, DROP_UNKNOWN_PROTOCOL);
 });
 
 test('header lengths that cannot be are refused by name', () => {
@@ -191,7 +193,7 @@ test('every truncation is dropped, or says the same as the whole frame and reads
     for (let n = 0; n < bytes.length; n++) {
       const c = look(bytes.slice(0, n));
       if (c.kind === KIND_DROP) {
-        assert.ok([DROP_TRUNCATED, DROP_ARP, DROP_UNKNOWN_PROTOCOL].includes(c.reason), `${name} at ${n}: ${DROP_NAME[c.reason]}`);
+        assert.ok([DROP_TRUNCATED, DROP_ARP, DROP_UNKNOWN_PROTOCOL, DROP_VLAN].includes(c.reason), `${name} at ${n}: ${DROP_NAME[c.reason]}`);
       } else {
         // An error whose quote is cut short goes by hash 0.
         const same = c.kind === whole[0] && (c.hash === whole[1] || (whole[0] === KIND_ICMP && c.hash === 0));
@@ -210,10 +212,10 @@ function reference(b: Uint8Array): readonly [number, number, number] | null {
   const u32 = (at: number): number => (u16(at) * 65536 + u16(at + 2)) | 0;
   if (b.length < 14) return null;
   const tag = u16(12) === 0x8100;
-  if (tag && b.length < 18) return null;
+  if (tag && (b.length < 18 || (u16(14) & 0xfff) !== 0)) return null;
   const type = u16(tag ? 16 : 12);
   const l3 = tag ? 18 : 14;
-  if (type === 0x806) return b.length < l3 + 28 || (tag && (u16(14) & 0xfff) !== 0) ? null : [KIND_ARP, 0, 0];
+  if (type === 0x806) return b.length < l3 + 28 ? null : [KIND_ARP, 0, 0];
   if (type !== 0x800 || b.length < l3 + 20) return null;
   const ihl = (b[l3]! & 15) * 4;
   const total = u16(l3 + 2);
