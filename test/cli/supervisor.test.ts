@@ -9,7 +9,7 @@ import { ChaosNetwork, type ChaosOptions } from './chaosNetwork.ts';
 
 /** Kills, or as many as fit into the time: a restart is a thread's start and its program's import. */
 const KILLS = Number(process.env.KILLS ?? 500);
-const SECONDS = Number(process.env.KILL_SECONDS ?? 60);
+const SECONDS = Number(process.env.KILL_SECONDS ?? 40);
 
 async function chaos(o: ChaosOptions, kills: number, seconds: number, pauseMs: number): Promise<number> {
   const net = new ChaosNetwork(o);
