@@ -1,4 +1,4 @@
-// Links between the documents, and to the source, lead somewhere; npm scripts exist, both as named and as defined.
+// Links between the documents, to their headings, and to the source, lead somewhere; npm scripts exist, both as named and as defined.
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -14,12 +14,27 @@ const pages = [
     .map((f) => `docs/${f}`),
 ];
 
+/** Anchors of a page's headings, as GitHub makes them. */
+const anchorsOf = (text: string): string[] =>
+  [...text.replace(/```[\s\S]*?```/g, '').matchAll(/^#+ +(.+)$/gm)].map(([, heading]) =>
+    heading!
+      .toLowerCase()
+      .replace(/[^\p{L}\p{N} _-]/gu, '')
+      .replace(/ /g, '-'),
+  );
+
 for (const page of pages) {
   test(`links of ${page}`, () => {
     const text = readFileSync(join(ROOT, page), 'utf8').replace(/```[\s\S]*?```/g, '');
-    for (const [, target] of text.matchAll(/\]\(([^)\s#]+)(?:#[^)]*)?\)/g)) {
+    for (const [, target, anchor] of text.matchAll(/\]\(([^)\s#]*)(?:#([^)]*))?\)/g)) {
       if (/^https?:/.test(target!)) continue;
-      assert.ok(existsSync(join(ROOT, dirname(page), target!)), `${page} links to ${target}, which does not exist`);
+      const file = target === '' ? join(ROOT, page) : join(ROOT, dirname(page), target!);
+      if (anchor !== undefined && file.endsWith('.md') && existsSync(file))
+        assert.ok(
+          anchorsOf(readFileSync(file, 'utf8')).includes(anchor),
+          `${page} links to ${target}#${anchor}, which has no such heading`,
+        );
+      assert.ok(existsSync(file), `${page} links to ${target}, which does not exist`);
     }
   });
 }
