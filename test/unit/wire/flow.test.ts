@@ -168,7 +168,10 @@ test('VLAN: a priority tag is looked through, a frame of another network is drop
   assert.is(look(tagged('udp', 0x2000)).hash, udpHash);
   assert.is(look(tagged('udp', 7)).reason, DROP_VLAN);
   assert.is(look(tagged('tcpSyn', 0x2fff)).reason, DROP_VLAN);
-  assert.is(look(Uint8Array.of(...tagged('udp', 0).slice(0, 12), 0x81, 0, 0, 0, ...tagged('udp', 0).slice(12))).reason, DROP_UNKNOWN_PROTOCOL);
+  assert.is(
+    look(Uint8Array.of(...tagged('udp', 0).slice(0, 12), 0x81, 0, 0, 0, ...tagged('udp', 0).slice(12))).reason,
+    DROP_UNKNOWN_PROTOCOL,
+  );
 });
 
 test('header lengths that cannot be are refused by name', () => {
@@ -193,7 +196,10 @@ test('every truncation is dropped, or says the same as the whole frame and reads
     for (let n = 0; n < bytes.length; n++) {
       const c = look(bytes.slice(0, n));
       if (c.kind === KIND_DROP) {
-        assert.ok([DROP_TRUNCATED, DROP_ARP, DROP_UNKNOWN_PROTOCOL, DROP_VLAN].includes(c.reason), `${name} at ${n}: ${DROP_NAME[c.reason]}`);
+        assert.ok(
+          [DROP_TRUNCATED, DROP_ARP, DROP_UNKNOWN_PROTOCOL, DROP_VLAN].includes(c.reason),
+          `${name} at ${n}: ${DROP_NAME[c.reason]}`,
+        );
       } else {
         // An error whose quote is cut short goes by hash 0.
         const same = c.kind === whole[0] && (c.hash === whole[1] || (whole[0] === KIND_ICMP && c.hash === 0));
