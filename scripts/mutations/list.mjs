@@ -849,6 +849,13 @@ export const MUTATIONS = [
     tests: ['unit/main/supervisor'],
   },
   {
+    name: 'remains: the peer of a half-open connection is not told',
+    file: `${IN}stack/tcp/remains.js`,
+    find: '(1 << SYN_RCVD) | (1 << ESTABLISHED) |',
+    replace: '(1 << ESTABLISHED) |',
+    tests: ['unit/stack/remains'],
+  },
+  {
     name: 'burial: the books of a dead worker stay open',
     file: `${IN}workers/burial.js`,
     find: 'v[C_DROP + DROP_WORKER_DIED] += v[C_RX_PACKETS] - sum;',

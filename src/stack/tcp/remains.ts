@@ -17,10 +17,11 @@ import { CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, LAST_ACK, LIS
 import { T_DEAD, T_HASHED, Tcb } from './tcb.ts';
 
 /**
- * States whose peer has a connection that it must be told about. A peer of a half-open one may not: if our SYN-ACK was lost its
- * next SYN finds the worker that comes after; if not, its ACK does.
+ * States whose peer has, or may have, a connection that it must be told about. Half-open, too: the ACK that completed it may have
+ * been in the dead worker's rings, and a peer that waits to be spoken to would wait for ever.
  */
-const OWED = (1 << ESTABLISHED) | (1 << FIN_WAIT_1) | (1 << FIN_WAIT_2) | (1 << CLOSE_WAIT) | (1 << CLOSING) | (1 << LAST_ACK);
+const OWED =
+  (1 << SYN_RCVD) | (1 << ESTABLISHED) | (1 << FIN_WAIT_1) | (1 << FIN_WAIT_2) | (1 << CLOSE_WAIT) | (1 << CLOSING) | (1 << LAST_ACK);
 
 /** Bytes of a RST from its Ethernet header on. */
 export const LEN_RESET_FRAME = LEN_ETHERNET + LEN_IPV4 + LEN_TCP;

@@ -1,4 +1,3 @@
-// Each speaks first: a peer whose RST is lost on its way, as any frame may be, learns it when it speaks.
 // A client of namedEcho that keeps N connections busy, opens another for each that ends, and writes down how each ended:
 // { at, id, worker, why } with id 0 while the server had not said who it is. Ends when main posts a message.
 import { writeFileSync } from 'node:fs';
@@ -46,6 +45,7 @@ function end(c, why) {
 }
 
 function send(c) {
+  if (c.hello < 8) return watch(c, m.EPOLLIN, m.EPOLL_CTL_MOD);
   if (c.owed === 0) {
     if (finishing) return end(c, '');
     c.owed = c.unsent = message.length;

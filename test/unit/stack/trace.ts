@@ -149,6 +149,7 @@ export class Trace {
   readonly host: HostPublisher;
   readonly config: StackConfig;
   readonly control: SharedArrayBuffer;
+  readonly arena: SharedArena;
   /** Runs between the halves of every breath. */
   app: () => void = () => {};
   readonly out: Segment[] = [];
@@ -191,6 +192,7 @@ export class Trace {
     this.credit = o.credit ?? 64;
     let x = o.seed ?? 1234567;
     const arena = new SharedArena(createArena(arenaBytes(this.config)));
+    this.arena = arena;
     const assembled = assembleStack({
       worker: 0,
       port: this.port,
