@@ -60,6 +60,13 @@ export const MUTATIONS = [
   },
   // ---- hash and steering ----
   {
+    name: 'classify: a frame of another VLAN is taken',
+    file: `${IN}wire/flow.js`,
+    find: 'if (vlanId(v, l3) !== 0)',
+    replace: 'if (vlanId(v, l3) > 0xfff)',
+    tests: ['unit/wire/flow'],
+  },
+  {
     name: 'hash: not symmetric in the ports',
     file: `${IN}wire/flow.js`,
     find: '(srcPort + SEED) ^ (dstPort + SEED)',
