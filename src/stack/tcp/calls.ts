@@ -26,6 +26,8 @@ import {
   SHUT_RD,
   SHUT_RDWR,
   SHUT_WR,
+  SO_ERROR,
+  SOL_SOCKET,
 } from '../sockets.ts';
 import type { DatagramSource, SocketKind } from '../sockets.ts';
 import type { AcceptQueues } from './accept.ts';
@@ -65,9 +67,7 @@ import {
   T_RDSHUT,
   T_USED,
 } from './tcb.ts';
-
-import { fillTcpInfo } from './tcpInfo.ts';
-import type { TcpInfo } from './tcpInfo.ts';
+import { fillTcpInfo, type TcpInfo } from './tcpInfo.ts';
 
 const BACKLOG_MAX = 65535;
 
@@ -186,7 +186,7 @@ export class TcpSockets implements SocketKind {
     if (this.m.draining || host.nextHop(ip) === 0) return -ENETUNREACH;
     // Broadcast and multicast are no peers, and a connection to ourselves would never leave the stack.
     if (ip >>> 28 >= 14 || ip === host.address()) return -ENETUNREACH;
-    const local = this.m.tcb.localIp[s] !== 0 ? this.m.tcb.localIp[s] : host.address();
+    const local = this.m.tcb.localIp[s] || host.address();
     return (this.flags[s] & T_BOUND) !== 0 ? this.sourcePorts.bound(s, local, ip, port) : this.sourcePorts.any(s, local, ip, port);
   }
 
@@ -363,12 +363,11 @@ export class TcpSockets implements SocketKind {
 
   takeError(s: number): number {
     if (!this.isOpen(s)) return 0;
+    const t = this.m.tcb;
     let error = this.errorOf[s];
-    // As Linux does: without a pending error SO_ERROR tells the soft one, once.
-    if (error === 0) {
-      error = this.m.tcb.softError[s];
-      this.m.tcb.softError[s] = 0;
-    }
+    // As Linux does: without a pending error SO_ERROR tells the soft one, once, unless something was acknowledged since.
+    if (error === 0 && this.stateOf[s] !== CLOSED && t.softUna[s] === t.sndUna[s]) error = t.softError[s];
+    t.softError[s] = 0;
     this.errorOf[s] = 0;
     return error;
   }
@@ -398,7 +397,8 @@ export class TcpSockets implements SocketKind {
   }
 
   getOption(s: number, level: number, option: number): number {
-    return this.isOpen(s) ? this.parts.options.get(s, level, option) : -EBADF;
+    if (!this.isOpen(s)) return -EBADF;
+    return level === SOL_SOCKET && option === SO_ERROR ? this.takeError(s) : this.parts.options.get(s, level, option);
   }
 
   info(s: number, into: TcpInfo): number {

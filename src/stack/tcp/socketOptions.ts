@@ -24,7 +24,6 @@ import {
   EISCONN,
   ENOPROTOOPT,
   SO_ACCEPTCONN,
-  SO_ERROR,
   SO_KEEPALIVE,
   SO_LINGER,
   SO_RCVBUF,
@@ -142,7 +141,7 @@ export class SocketOptions {
     return 0;
   }
 
-  /** The value, or -ENOPROTOOPT. SO_ERROR is cleared. A linger of -1 (off) is -1, which is no errno that this call has. */
+  /** The value, or -ENOPROTOOPT. SO_ERROR is taken elsewhere (calls.ts). A linger of -1 (off) is -1, which is no errno that this call has. */
   get(s: number, level: number, option: number): number {
     const { tcb } = this.m;
     if (level === SOL_TCP) return this.getTcp(s, option);
@@ -150,11 +149,6 @@ export class SocketOptions {
     switch (option) {
       case SO_TYPE:
         return SOCK_STREAM;
-      case SO_ERROR: {
-        const error = tcb.error[s];
-        tcb.error[s] = 0;
-        return error;
-      }
       case SO_REUSEADDR:
         return (tcb.options[s] & O_REUSEADDR) !== 0 ? 1 : 0;
       case SO_REUSEPORT:
