@@ -1,4 +1,4 @@
-/** Per-thread figures as `npm start`, `flowring top` and `stats()` show them, read from a control block. */
+/** Per-thread figures as `npm start`, `flowring top` and `figures()` show them, read from a control block. */
 import {
   C_APP_BYTES_VERIFIED,
   C_APP_CONNECTIONS,

@@ -1,12 +1,14 @@
 // The root export as a program in main uses it: open, run, finished, figures, postMessage, close.
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { ConfigError, open, type OpenRuntime } from '../../src/main/index.ts';
 
+const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 const dir = mkdtempSync(join(tmpdir(), 'flowring-open-'));
 test.after(() => rmSync(dir, { recursive: true, force: true }));
 
@@ -45,6 +47,22 @@ function allFree(runtime: OpenRuntime): void {
   const audit = runtime.audit();
   assert.is(audit.free, audit.total, JSON.stringify(audit));
 }
+
+test('the program of docs/main.md, beside the one of README.md, as a package of its own', () => {
+  const block = (page: string, file: string): string => {
+    const found = new RegExp(`\\x60\\x60\\x60js\\n// ${file}\\n([\\s\\S]*?)\\x60\\x60\\x60`).exec(readFileSync(join(ROOT, page), 'utf8'));
+    assert.ok(found !== null, `${page} has no ${file}`);
+    return found![1]!;
+  };
+  mkdirSync(join(dir, 'node_modules'));
+  symlinkSync(ROOT, join(dir, 'node_modules/flowring'));
+  writeFileSync(join(dir, 'main.mjs'), block('docs/main.md', 'main.mjs'));
+  writeFileSync(join(dir, 'hello.mjs'), block('README.md', 'hello.mjs'));
+  const r = spawnSync(process.execPath, ['main.mjs'], { cwd: dir, encoding: 'utf8', timeout: 60_000 });
+  assert.is(r.status, 0, r.stderr);
+  assert.match(r.stdout, /^listening 198\.18\.0\.1:80$/m);
+  for (const name of ['main', 'disp', 'work0', 'work1']) assert.match(r.stdout, new RegExp(`^${name} `, 'm'));
+});
 
 for (const layout of ['dispatcher', 'inline'] as const)
   test(`${layout}: a program with its arguments, a message, figures, and its end`, async () => {
