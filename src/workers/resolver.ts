@@ -3,7 +3,7 @@
  * own name, so that the program and the thread always share one instance.
  */
 import * as nodeModule from 'node:module';
-import { OWN_NAMES } from './ownNames.ts';
+import { ownUrl } from './ownNames.ts';
 
 type Resolved = { url: string; shortCircuit?: boolean };
 type NextResolve = (specifier: string, context: unknown) => Resolved;
@@ -22,8 +22,8 @@ export function installResolver(): void {
   }
   registerHooks({
     resolve: (specifier, context, next) => {
-      const own = OWN_NAMES[specifier];
-      return own === undefined ? next(specifier, context) : { url: own.href, shortCircuit: true };
+      const url = ownUrl(specifier, context);
+      return url === undefined ? next(specifier, context) : { url, shortCircuit: true };
     },
   });
 }

@@ -152,6 +152,12 @@ for (const [layout, workers] of [
   });
 }
 
+test('a program that misspells a name of ours is told which there are', async () => {
+  const r = flowring('run', program('misspelt.mjs', "import 'flowring/mtpc';"), '--workers', '1');
+  assert.is(await r.ends(), 1, r.all);
+  assert.match(r.stderr, /there is no "flowring\/mtpc"; there are [^\n]*flowring\/mtcp[^\n]*; imported from file:\S*misspelt\.mjs/);
+});
+
 test('a program that does not parse ends the run with 1', async () => {
   const r = flowring('run', program('syntax.mjs', 'const = ;'), '--workers', '1');
   assert.is(await r.ends(), 1, r.all);
