@@ -302,8 +302,6 @@ export class SwitchTxPort implements TxPort, SenderFrames {
     const next = this.frames.next;
     for (let g = f, links = 0; g >= 0 && g < this.frames.frames && links < TRAIN_LINKS_MAX; links++) {
       const after = next[g]!;
-      // On its way home from this instant: the worker it came from may die, and be swept.
-      this.frames.owner[g] = OWNER_RING;
       // No worker's any more, should it die now.
       this.frames.owner[g] = OWNER_BROKER | this.frames.hostBits;
       this.done[this.doneCount++] = g;

@@ -21,6 +21,7 @@
  * | 11     | life LIFE_* of a worker                                     | main, its broker |
  * | 12     | deaths announced to this broker                             | main   |
  * | 13     | signals to hand to the program, bit n is signal n           | both   |
+ * | 14     | not 0: its claims are its forerunner's, too, until its program has had time to listen again | main, then thread |
  * | 16..31 | name, UTF-8, zero-padded (64 bytes)                         | main   |
  * | 32..63 | the doorbell (doorbell.ts)                                  | both   |
  * | 64..   | counters (counters.ts)                                      | thread |
@@ -45,6 +46,7 @@ export const T_LISTENERS = 10;
 export const T_LIFE = 11;
 export const T_DEATHS = 12;
 export const T_SIGNALS = 13;
+export const T_UNSETTLED = 14;
 export const T_NAME = 16;
 export const T_BELL = 32;
 export const T_COUNTERS = T_BELL + BELL_WORDS;

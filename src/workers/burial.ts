@@ -5,7 +5,7 @@
  */
 import type { PortAttachment } from '../ports/port.ts';
 import { reformatArena } from '../rings/arena.ts';
-import { LIFE_ALIVE, LIFE_BURIED, LIFE_DEAD, T_DEATHS, T_LIFE, T_LISTENERS, ThreadRecord } from '../rings/control.ts';
+import { LIFE_ALIVE, LIFE_BURIED, LIFE_DEAD, T_DEATHS, T_LIFE, T_LISTENERS, T_UNSETTLED, ThreadRecord } from '../rings/control.ts';
 import {
   C_DROP,
   C_HOST_DELIVERED,
@@ -117,12 +117,13 @@ export function sendResets(
 
 /**
  * Claims on local ports that ended with the worker: all but those of its listeners, and the UDP ports that its program named,
- * which its successor will hold again.
+ * which its successor will hold again. `unsettled`: it had not had time to listen again after the death before this one, so what
+ * it shares stands for its forerunner's listeners.
  */
-export function withdrawClaims(steering: Steering, worker: number, remains: Remains | null): void {
+export function withdrawClaims(steering: Steering, worker: number, remains: Remains | null, unsettled: boolean): void {
   const listening = remains === null ? new Set<number>() : remains.listening();
   steering.servedBy(STEER_TCP, worker, (port) => {
-    if (!listening.has(port)) steering.serve(STEER_TCP, port, worker, false);
+    if (!listening.has(port) && (!unsettled || steering.claimed(STEER_TCP, port))) steering.serve(STEER_TCP, port, worker, false);
   });
   steering.servedBy(STEER_UDP, worker, (port) => {
     if (steering.claimed(STEER_UDP, port)) steering.serve(STEER_UDP, port, worker, false);
@@ -212,7 +213,7 @@ class UndertakerOfBroker implements Undertaker {
     this.worker = w;
     this.untilMs = (e.clock[1]! + RST_MS) | 0;
     this.remains = Remains.of(e.arenas[w]!);
-    withdrawClaims(e.steering, w, this.remains);
+    withdrawClaims(e.steering, w, this.remains, e.records[w]!.get(T_UNSETTLED) !== 0);
     this.counters = new Counters(e.control, e.records[w]!.countersAt);
     const { received, redirected } = settledCounts(e.rings, e.ringsPlan, w);
     closeBooks(this.counters.v, received, redirected);
@@ -293,8 +294,8 @@ export class Estate {
     const { received, redirected } = settledCounts(plan.rings, plan.ringsPlan, worker);
     closeBooks(counters.v, received, redirected);
     closeBrokerBooks(broker.v, new Int32Array(plan.rings)[plan.ringsPlan.rx[worker]! + RING_TAIL]!);
-    withdrawClaims(new Steering(plan.control, plan.steeringAt), worker, remains);
     const record = new ThreadRecord(plan.control, plan.workerThreads[worker]!.index);
+    withdrawClaims(new Steering(plan.control, plan.steeringAt), worker, remains, false);
     record.set(T_LISTENERS, 0);
     if (remains !== null && sender !== null) {
       const random = systemRandom();

@@ -15,6 +15,7 @@ import {
   T_LIFE,
   T_LISTENERS,
   T_STATE,
+  T_UNSETTLED,
   TS_DRAINING,
   TS_FAILED,
   TS_QUIET,
@@ -258,11 +259,25 @@ const driver = new Driver({
 
 // What the APIs see -------------------------------------------------------------------------------------------------
 let saidReady = false;
+/** When the claims of a forerunner that are not its own by then are given up; a program that loops has no timers. */
+let relistenBy = 0;
+let settled = false;
+
+function settleClaims(): void {
+  if (settled || phase !== 'running') return;
+  settled = true;
+  stack.withdrawStaleClaims();
+  record.set(T_UNSETTLED, 0);
+}
+
 function ready(): void {
   if (saidReady) return;
   saidReady = true;
   forProgram = false;
-  if (record.get(T_EPOCH) > 0) setTimeout(() => stack.withdrawStaleClaims(), RELISTEN_MS).unref();
+  if (record.get(T_EPOCH) > 0) {
+    relistenBy = (clock[1]! + RELISTEN_MS) | 0;
+    setTimeout(settleClaims, RELISTEN_MS).unref();
+  }
   post({ type: 'ready', worker });
 }
 
@@ -284,6 +299,7 @@ const context: WorkerContext = {
   turn: (waitMs) => {
     ready();
     if (phase !== 'running') return 0;
+    if (!settled && relistenBy !== 0 && ((clock[1]! - relistenBy) | 0) >= 0) settleClaims();
     return driver.turn(waitMs);
   },
   interrupted: () => {

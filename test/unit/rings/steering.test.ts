@@ -125,8 +125,18 @@ test('a dead worker keeps the UDP ports its program named, and loses those that 
   s.share(STEER_UDP, 53, 3);
   s.claim(STEER_UDP, 40000, 2);
   s.claim(STEER_UDP, 40001, 3);
-  withdrawClaims(s, 2, null);
+  withdrawClaims(s, 2, null, false);
   assert.equal([s.serves(STEER_UDP, 53, 2), s.served(STEER_UDP, 40000), s.served(STEER_UDP, 40001)], [true, false, true]);
+});
+
+test('a worker that dies again before it listens again keeps what it shares: survivors’ flows do not move', () => {
+  const { s } = steering(4);
+  for (const w of [0, 1, 2]) s.serve(STEER_TCP, 80, w, true);
+  s.claim(STEER_TCP, 40000, 2);
+  withdrawClaims(s, 2, null, true);
+  assert.equal([s.serves(STEER_TCP, 80, 2), s.served(STEER_TCP, 40000)], [true, false]);
+  withdrawClaims(s, 2, null, false);
+  assert.equal([s.serves(STEER_TCP, 80, 2), s.serves(STEER_TCP, 80, 1)], [false, true]);
 });
 
 test('three threads change the masks of the same ports at once: each finds its last word kept', async () => {
