@@ -20,7 +20,7 @@ import {
 } from '../rings/control.ts';
 import { Counters } from '../rings/counters.ts';
 import type { Doorbell } from '../rings/doorbell.ts';
-import { Estate } from '../workers/burial.ts';
+import { emptyQueueRings, Estate } from '../workers/burial.ts';
 import { DISPATCHER, type RuntimePlan, threadPlan } from '../workers/plan.ts';
 
 export class WorkerLives {
@@ -81,11 +81,12 @@ export class WorkerLives {
   settle(worker: number): void {
     const { plan } = this;
     const broker = plan.brokers[worker];
-    if (plan.layout !== 'inline' || broker === undefined || this.record(worker).get(T_LIFE) !== LIFE_DEAD) return;
+    if (plan.dispatcher !== null || broker === undefined || this.record(worker).get(T_LIFE) !== LIFE_DEAD) return;
     const books = (record: ThreadRecord): Counters => new Counters(plan.control, record.countersAt);
     const estate = new Estate(plan, worker);
     const port = attachPort(broker.port, loadNative());
-    estate.settle(books(this.record(worker)), books(new ThreadRecord(plan.control, broker.record)), null);
+    if (plan.queueRings === null) estate.settle(books(this.record(worker)), books(new ThreadRecord(plan.control, broker.record)), null);
+    else emptyQueueRings(plan, worker, port.frames, (f) => port.free(f));
     port.flush();
     port.detach();
   }

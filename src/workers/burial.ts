@@ -18,13 +18,13 @@ import {
   Counters,
 } from '../rings/counters.ts';
 import { DROP_REASONS, DROP_WORKER_DIED, OUTGOING_DROPS } from '../rings/drops.ts';
-import { FrameTable } from '../rings/frameTable.ts';
+import { FrameTable, settleFrame } from '../rings/frameTable.ts';
 import { HostView } from '../rings/hostState.ts';
-import { D_FRAME, RING_TAIL } from '../rings/layout.ts';
+import { D_FRAME, OWNER_FREE, OWNER_RING, RING_TAIL } from '../rings/layout.ts';
 import { type PortRingsPlan, settledCounts, succeedRedirects } from '../rings/portRings.ts';
 import { STEER_TCP, STEER_UDP, Steering } from '../rings/steering.ts';
 import { RingConsumer } from '../rings/spsc.ts';
-import { emptyRing } from '../rings/succession.ts';
+import { emptyRing, succeedProducer } from '../rings/succession.ts';
 import { LEN_RESET_FRAME, Remains } from '../stack/tcp/remains.ts';
 import type { Dispatcher } from './dispatcher.ts';
 import { type RuntimePlan, systemRandom, type Thread } from './plan.ts';
@@ -209,7 +209,11 @@ class UndertakerOfBroker implements Undertaker {
     this.gone[w] = 1;
     e.steering.unlock(w);
     succeedRedirects(e.rings, e.ringsPlan, w, e.frames);
-    if (!e.dispatcher.bury(w)) return 0;
+    if (!e.dispatcher.bury(w)) {
+      // The dead may have published without ringing: who sends for it may sleep.
+      e.ringAll();
+      return 0;
+    }
     this.worker = w;
     this.untilMs = (e.clock[1]! + RST_MS) | 0;
     this.remains = Remains.of(e.arenas[w]!);
@@ -248,7 +252,7 @@ export function createUndertaker(e: BurialEnv): Undertaker {
 /** What the undertaker of a broker on a thread of its own needs, from the plan. */
 export function undertakerOf(thread: Thread, dispatcher: Dispatcher, frames: FrameTable, buried: (worker: number) => void): Undertaker {
   const { plan } = thread;
-  const bells = plan.workerBells.map((b) => thread.bell(b));
+  const bells = [...plan.workerBells, ...(plan.transmitter === null ? [] : [plan.transmitter.bell])].map((b) => thread.bell(b));
   return createUndertaker({
     control: plan.control,
     broker: thread.record,
@@ -306,6 +310,43 @@ export class Estate {
     broker.commit();
     reformatArena(plan.arenas[worker]!);
     record.set(T_LIFE, LIFE_ALIVE);
+  }
+}
+
+/**
+ * At the very end of a run whose port has several queues, when no thread runs any more: what stands in the rings that end or begin
+ * with dead worker `worker` goes home by `free`, whose port is attached again and has swept what the dead held. Its books stay as
+ * they are: the run failed.
+ */
+export function emptyQueueRings(plan: RuntimePlan, worker: number, frames: FrameTable, free: (frameId: number) => void): void {
+  const { ringsPlan, queueRings } = plan;
+  if (queueRings === null) return;
+  const take = (words: Int32Array, at: number, train: boolean): void => {
+    const ring = new RingConsumer(words, at);
+    for (let n = ring.readyNow(); n > 0; n--) {
+      for (let f = words[ring.slot(0) + D_FRAME]!; f >= 0; ) {
+        const next = train ? frames.next[f]! : -1;
+        // The dead had taken it, and not said so.
+        if (frames.owner[f] !== OWNER_FREE) free(f);
+        f = next;
+      }
+      ring.take(1);
+    }
+    ring.flush();
+  };
+  const rings = new Int32Array(plan.rings);
+  const queues = new Int32Array(queueRings.block);
+  for (let other = 0; other < plan.workers; other++) {
+    if (other === worker) continue;
+    const out = worker * plan.workers + other;
+    const into = other * plan.workers + worker;
+    const finish = (s: number): void => settleFrame(frames, queues[s]!, OWNER_RING, 0);
+    succeedProducer(queues, queueRings.home[out]!, finish);
+    for (const at of [ringsPlan.redirect[out]!, ringsPlan.redirect[into]!]) take(rings, at, true);
+    for (const at of [queueRings.home[out]!, queueRings.home[into]!]) take(queues, at, false);
+    const host = queueRings.host[worker === 0 ? other : worker]!;
+    succeedProducer(queues, host, finish);
+    take(queues, host, false);
   }
 }
 

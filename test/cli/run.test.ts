@@ -124,6 +124,8 @@ test('a program that throws ends the run with 1 and its own stack trace', async 
 for (const [layout, workers] of [
   ['inline', '1'],
   ['dispatcher', '2'],
+  ['dispatcher-rx-tx', '2'],
+  ['run-to-completion', '2'],
 ] as const) {
   const flags = ['--layout', layout, '--workers', workers];
 
@@ -168,7 +170,7 @@ test('a program that does not parse ends the run with 1', async () => {
   assert.match(importer.stderr, /SyntaxError[\s\S]*in a module that file:\S*importer\.mjs imports/);
 });
 
-for (const layout of ['dispatcher', 'inline'])
+for (const layout of ['dispatcher', 'dispatcher-rx-tx', 'inline', 'run-to-completion'])
   test(`${layout}: process.exit in a handler, with a connection half open`, async () => {
     const options = ['--layout', layout, '--workers', '1'];
     const body = `const ep = epollCreate(mctx);

@@ -48,6 +48,31 @@ test('inline: the thread that dies is the broker, too', async () => {
   await chaos({ layout: 'inline', workers: 1, clients: 2, connections: 4, size: 512 }, 6, 15, 800);
 });
 
+for (const [who, victims] of [
+  ['the one with the host state', [0]],
+  ['another', [2]],
+  ['all at once', [0, 1, 2]],
+] as const)
+  test(`run-to-completion: a kill under load ends the run, and every frame comes home: ${who}`, async () => {
+    const net = new ChaosNetwork({ layout: 'run-to-completion', workers: 3, clients: 1, connections: 16, size: 2000 });
+    try {
+      await net.start();
+      await new Promise((done) => setTimeout(done, 300 + Math.random() * 200));
+      const ended = net.server.finished().then(
+        () => 'no failure',
+        (e: Error) => e.message,
+      );
+      await Promise.all(victims.map((w) => net.server.kill(w)));
+      assert.match(await ended, /it was killed/);
+      await Promise.all(net.clients.map((c) => c.close()));
+      await net.server.close().catch(() => undefined);
+      const audit = net.fabric.settle();
+      assert.is(audit.free, audit.total, JSON.stringify({ ...audit, workers: [...audit.workers] }));
+    } finally {
+      await net.abandon();
+    }
+  });
+
 const dir = mkdtempSync(join(tmpdir(), 'flowring-supervisor-'));
 test.after(() => rmSync(dir, { recursive: true, force: true }));
 
