@@ -11,10 +11,13 @@
  * and, between every two workers, one `redirect` ring of descriptors each way.
  * `recycle` holds every frame of the region, so going home never fails; an empty `grant` is EAGAIN, never a wait.
  */
-import { type FrameTable, frameValid, settleTrain } from './frameTable.ts';
+import { type FrameTable, frameValid, settleFrame, settleTrain } from './frameTable.ts';
 import {
+  D_FLAGS_GSO,
   D_FRAME,
+  D_SEGS_VLAN,
   DESC_WORDS,
+  F_TRAIN,
   KIND_RINGS,
   D_REGION_GEN,
   OWNER_RING,
@@ -27,7 +30,7 @@ import {
   HEADER_BYTES,
 } from './layout.ts';
 import { formatRing, RingConsumer, RingProducer } from './spsc.ts';
-import { succeedConsumer, succeedProducer } from './succession.ts';
+import { slotWord, succeedConsumer, succeedProducer } from './succession.ts';
 
 export const CONTROL_WORDS = 4;
 export const CONTROL_SLOTS = 256;
@@ -267,6 +270,50 @@ export function succeedRedirects(block: SharedArrayBuffer, p: PortRingsPlan, wor
         if (frameValid(frames, words[s + D_FRAME]!, words[s + D_REGION_GEN]!)) settleTrain(frames, words[s + D_FRAME]!, mine, OWNER_RING);
       });
   }
+}
+
+/** Whether the descriptor at word `s` names a frame, or a train, that stands in a ring of `owner`'s, every link of it. */
+function standsWhole(t: FrameTable, words: Int32Array, s: number, owner: number): boolean {
+  let f = words[s + D_FRAME]!;
+  if (!frameValid(t, f, words[s + D_REGION_GEN]!) || t.owner[f] !== owner) return false;
+  if ((words[s + D_FLAGS_GSO]! & F_TRAIN) === 0) return true;
+  for (let links = words[s + D_SEGS_VLAN]! & 0xffff; links > 0; links--) {
+    if (f < 0 || f >= t.frames || t.owner[f] !== owner) return false;
+    f = t.next[f]!;
+  }
+  return f < 0;
+}
+
+/**
+ * The consumer of an rx ring has died; its recycle ring is empty. What it had not taken stays for its successor, behind the
+ * ring's head. What it had taken stands before that, with another owner or generation; unless it was on its way home when the
+ * worker died, index not published: then nobody has heard of what was made of it, and the successor may have it again.
+ *
+ * What stays is marked with a lasting ring's owner, so that a sweep passes it over, until `keepAgain`.
+ */
+export function keepUntaken(words: Int32Array, at: number, t: FrameTable, owner: number): void {
+  const head = Atomics.load(words, at + RING_HEAD);
+  let first = Atomics.load(words, at + RING_TAIL);
+  for (; first !== head; first = (first - 1) | 0) {
+    const s = slotWord(words, at, (first - 1) | 0);
+    if (!standsWhole(t, words, s, owner)) break;
+    settleTrainOf(words, s, t, OWNER_RING);
+  }
+  Atomics.store(words, at + RING_HEAD, first);
+}
+
+/** What `keepUntaken` has left in the ring is `owner`'s again. Returns how many descriptors that are. */
+export function keepAgain(words: Int32Array, at: number, t: FrameTable, owner: number): number {
+  const tail = Atomics.load(words, at + RING_TAIL);
+  const first = Atomics.load(words, at + RING_HEAD);
+  for (let i = first; i !== tail; i = (i + 1) | 0) settleTrainOf(words, slotWord(words, at, i), t, owner);
+  return (tail - first) | 0;
+}
+
+function settleTrainOf(words: Int32Array, s: number, t: FrameTable, owner: number): void {
+  const f = words[s + D_FRAME]!;
+  if ((words[s + D_FLAGS_GSO]! & F_TRAIN) === 0) settleFrame(t, f, owner, 0);
+  else settleTrain(t, f, owner, 0);
 }
 
 /**

@@ -10,7 +10,7 @@
 import { RING_CAPACITY, RING_CLAIMED, RING_CLAIMING, RING_HEAD, RING_OFFERED, RING_SLOT_WORDS, RING_SLOTS, RING_TAIL } from './layout.ts';
 
 /** Word index of the slot that free-running `index` names. */
-const slotWord = (words: Int32Array, at: number, index: number): number =>
+export const slotWord = (words: Int32Array, at: number, index: number): number =>
   at + RING_SLOTS + (index & (words[at + RING_CAPACITY]! - 1)) * words[at + RING_SLOT_WORDS]!;
 
 /**

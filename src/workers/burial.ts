@@ -33,7 +33,7 @@ import { type RuntimePlan, systemRandom, type Thread } from './plan.ts';
 const RSTS = 64;
 const LOOKS = 16384;
 /** A port that takes nothing keeps a burial this long at most; peers that were not told learn it from the next worker. */
-const RST_MS = 500;
+const RST_MS = 2000;
 
 export interface BurialEnv {
   control: SharedArrayBuffer;
@@ -304,7 +304,17 @@ export class Estate {
     if (remains !== null && sender !== null) {
       const random = systemRandom();
       const host = new HostView(plan.control, plan.hostAt);
-      while (sendResets({ ...sender, host, random }, remains, RSTS, counters.v) > 0);
+      const by = performance.now() + RST_MS;
+      for (;;) {
+        const more = sendResets({ ...sender, host, random }, remains, RSTS, counters.v);
+        if (more === 0) break;
+        if (more > 0) continue;
+        // No frame or no room now: those that were sent come home, the peers make room.
+        if (performance.now() >= by) break;
+        sender.dispatcher.push();
+        sender.dispatcher.pull();
+        Atomics.wait(PAUSE, 0, 0, 1);
+      }
     }
     counters.commit();
     broker.commit();
@@ -349,5 +359,8 @@ export function emptyQueueRings(plan: RuntimePlan, worker: number, frames: Frame
     take(queues, host, false);
   }
 }
+
+/** A word that nobody notifies. */
+const PAUSE = new Int32Array(new SharedArrayBuffer(4));
 
 const brokerPort = (plan: RuntimePlan, worker: number): PortAttachment => plan.brokers[worker]!.port;

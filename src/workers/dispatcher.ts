@@ -21,18 +21,10 @@ import {
   C_RX_PACKETS,
   type Counters,
 } from '../rings/counters.ts';
-import {
-  DROP_CLOSING,
-  DROP_REASONS,
-  DROP_RING_FULL_DATA,
-  DROP_RING_FULL_SYN,
-  DROP_SWITCH,
-  DROP_TX_DEVICE,
-  DROP_WORKER_DIED,
-} from '../rings/drops.ts';
+import { DROP_CLOSING, DROP_REASONS, DROP_RING_FULL_DATA, DROP_RING_FULL_SYN, DROP_SWITCH, DROP_TX_DEVICE } from '../rings/drops.ts';
 import { D_DATA, D_FRAME, D_HASH, D_TOTAL, DESC_WORDS, OWNER_RING, OWNER_RING_OF } from '../rings/layout.ts';
 import { sweepWorker } from '../rings/frameTable.ts';
-import type { BrokerPort } from '../rings/portRings.ts';
+import { type BrokerPort, keepAgain, keepUntaken } from '../rings/portRings.ts';
 import { RingConsumer } from '../rings/spsc.ts';
 import { emptyRing } from '../rings/succession.ts';
 import type { Steering } from '../rings/steering.ts';
@@ -82,8 +74,8 @@ export interface Dispatcher {
   /** A dead or stopped worker's rings: every frame in them comes home. The worker must not touch them any more. */
   reclaim(worker: number): void;
   /**
-   * A worker's thread has died: what it had published is sent, heard and taken home, and every other frame it held, wherever,
-   * comes home; its redirect rings must be settled before (succeedRedirects). From here on frames for it wait in its ring.
+   * A worker's thread has died: what it had published is sent, heard and taken home, what it had not taken stays for the one
+   * that takes its place, and every other frame it held, wherever, comes home; its redirect rings must be settled before (succeedRedirects). From here on frames for it wait in its ring.
    * False while the transmitter still sends for it: again next breath.
    */
   bury(worker: number): boolean;
@@ -319,11 +311,12 @@ export function createDispatcher(env: DispatcherEnv): Dispatcher {
     }
     hosting.hear(b.control);
     while (home.takeFrom(b.recycle) > 0);
-    dropOverflow(w, DROP_WORKER_DIED);
     b.flush();
-    emptyRing(b.rx.words, b.rx.base);
     emptyRing(b.grant.words, b.grant.base);
+    // What it had not taken, in the ring and behind it, is its successor's: a SYN among it would else be missed for a second.
+    keepUntaken(b.rx.words, b.rx.base, frames, inRings + w);
     sweepWorker(frames, w, (f) => home.free(f));
+    keepAgain(b.rx.words, b.rx.base, frames, inRings + w);
     port.flush();
     return true;
   }

@@ -51,13 +51,19 @@ export class Remains {
 
   /** Moves to the next peer that is owed a RST, past at most `looks` connections. 1 found, 0 not yet, -1 there are no more. */
   next(looks: number): number {
-    const { state, flags, connections } = this.tcb;
+    const { connections } = this.tcb;
     for (let i = 0; i < looks; i++) {
       if (this.c >= connections) return -1;
-      if (((1 << state[this.c]!) & OWED) !== 0 && (flags[this.c]! & (T_HASHED | T_DEAD)) === T_HASHED) return 1;
+      if (this.owed(this.c)) return 1;
       this.c++;
     }
     return 0;
+  }
+
+  /** Who never had a segment from here has no connection, and its next SYN finds the worker that comes after. */
+  private owed(c: number): boolean {
+    const { state, flags, segsOut } = this.tcb;
+    return ((1 << state[c]!) & OWED) !== 0 && (flags[c]! & (T_HASHED | T_DEAD)) === T_HASHED && segsOut[c] !== 0;
   }
 
   /**
@@ -78,9 +84,13 @@ export class Remains {
     const to = t.remoteIp[c]!;
     const hop = host.nextHop(to);
     if (hop === 0) return false;
-    const known = host.mac(hop);
-    if (known !== NB_REACHABLE && known !== NB_STALE) return false;
-    setEthernet(view, eth, host.macHi, host.macLo, host.ownMacHi(), host.ownMacLo(), ETHERTYPE_IPV4);
+    const state = host.mac(hop);
+    // A neighbour that was forgotten meanwhile is where the connection's last segment went.
+    const known = state === NB_REACHABLE || state === NB_STALE;
+    const macHi = known ? host.macHi : t.macHi[c]!;
+    const macLo = known ? host.macLo : t.macLo[c]!;
+    if ((macHi | macLo) === 0) return false;
+    setEthernet(view, eth, macHi, macLo, host.ownMacHi(), host.ownMacLo(), ETHERTYPE_IPV4);
     setIpv4(view, eth + LEN_ETHERNET, LEN_IPV4 + LEN_TCP, ident, PROTO_TCP, from, to);
     const tcp = eth + LEN_ETHERNET + LEN_IPV4;
     writeReset(view, tcp, from, to, t.ports[c]!, seq, opening ? 0 : t.rcvNxt[c]!, opening ? RST : RST | ACK);
