@@ -171,7 +171,8 @@ class UndertakerOfBroker implements Undertaker {
   private discard(w: number): void {
     const { ringsPlan, frames, dispatcher, control, records } = this.e;
     const words = new Int32Array(this.e.rings);
-    const { v } = new Counters(control, records[w]!.countersAt);
+    const counters = new Counters(control, records[w]!.countersAt);
+    const { v } = counters;
     for (let other = 0; other < ringsPlan.workers; other++) {
       if (other === w) continue;
       const ring = new RingConsumer(words, ringsPlan.redirect[other * ringsPlan.workers + w]!);
@@ -187,6 +188,7 @@ class UndertakerOfBroker implements Undertaker {
       }
       ring.flush();
     }
+    counters.commit();
   }
 
   private work(): number {

@@ -73,6 +73,26 @@ for (const [who, victims] of [
     }
   });
 
+for (const layout of ['dispatcher', 'dispatcher-rx-tx', 'inline'] as const)
+  test(`${layout}: workers killed while the run drains under load: every frame home, books balance`, async () => {
+    for (let round = 0; round < 3; round++) {
+      const workers = layout === 'inline' ? 1 : 3;
+      const net = new ChaosNetwork({ layout, workers, clients: 2, connections: 8, size: 2000 });
+      try {
+        await net.start();
+        await new Promise((done) => setTimeout(done, 200));
+        const closed = net.server.close();
+        await new Promise((done) => setTimeout(done, Math.random() * 60));
+        await Promise.all(Array.from({ length: workers }, (_, w) => net.server.kill(w).catch(() => undefined)));
+        await closed;
+        await Promise.all(net.clients.map((c) => c.close()));
+        assert.equal(net.problems(), []);
+      } finally {
+        await net.abandon();
+      }
+    }
+  });
+
 const dir = mkdtempSync(join(tmpdir(), 'flowring-supervisor-'));
 test.after(() => rmSync(dir, { recursive: true, force: true }));
 
