@@ -154,8 +154,8 @@ export const MUTATIONS = [
   {
     name: 'driver: no look at the rings before sleeping asynchronously',
     file: `${IN}workers/driver.js`,
-    find: 'const ticket = bell.prepare(SLEEP_ASYNC);\n        if (this.news()) {',
-    replace: 'const ticket = bell.prepare(SLEEP_ASYNC);\n        if (false) {',
+    find: 'const ticket = bell.prepare(this.watch !== null ? SLEEP_POLL : SLEEP_ASYNC);\n        if (this.news()) {',
+    replace: 'const ticket = bell.prepare(this.watch !== null ? SLEEP_POLL : SLEEP_ASYNC);\n        if (false) {',
     tests: ['unit/workers'],
   },
   {
@@ -847,6 +847,20 @@ export const MUTATIONS = [
     find: 'if (claiming !== taken && ((claiming - head) | 0) > 0)',
     replace: 'if (claiming !== taken && ((claiming - head) | 0) > 1)',
     tests: ['unit/rings/succession'],
+  },
+  {
+    name: 'burial: what a dead worker had not taken is believed to be taken',
+    file: `${IN}rings/portRings.js`,
+    find: 'if (!standsWhole(t, words, s, owner))',
+    replace: 'if (standsWhole(t, words, s, owner))',
+    tests: ['unit/rings/untaken'],
+  },
+  {
+    name: 'burial: half-open peers of a dead worker are not told',
+    file: `${IN}stack/tcp/remains.js`,
+    find: 'const OWED = (1 << SYN_RCVD) | ',
+    replace: 'const OWED = ',
+    tests: ['unit/stack/remains'],
   },
   {
     name: 'supervisor: every restart is at once',
