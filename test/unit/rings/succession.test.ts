@@ -99,6 +99,21 @@ for (let steps = 0; steps <= 4; steps++)
     assert.is(words[RING_TAIL]! - words[RING_HEAD]!, steps >= 1 ? 1 : 2);
   });
 
+test('a consumer that dies in the middle of the first slot it ever took', () => {
+  const { words, frames } = rig();
+  const ring = new RingProducer(words, 0);
+  handOver(ring, frames, 0, 5);
+  ring.flush();
+  const mine = OWNER_WORKER + 3;
+  const consumer = new RingConsumer(words, 0);
+  consumer.ready();
+  consumer.claiming(0);
+  frames.owner[0] = mine;
+  succeedConsumer(words, 0, (s) => settleTrain(frames, words[s + D_FRAME]!, mine, OWNER_RING));
+  assert.equal([frames.owner[0], frames.owner[1]], [mine, mine]);
+  assert.is(words[RING_HEAD], words[RING_TAIL]);
+});
+
 test('the sweep finds what a worker held, in its hands, leased, in its rings; of its own host, and of nobody else', () => {
   const t = new FrameTable(createFrameTable(0, 12, 2048), new SharedArrayBuffer(12 * 2048), 5);
   const host = 5 << OWNER_HOST_SHIFT;
