@@ -144,7 +144,7 @@ export function runtimeOptions(
     drainMs: c.drainMs,
     supervision: {
       // Of a port that several brokers share, nobody takes over the queue of one that died.
-      restart: c.supervise === 'restart' && c.layout !== 'run-to-completion',
+      restart: c.supervise === 'restart',
       backoffMs: c.superviseBackoffMs,
       restarts: c.superviseRestarts,
       watchdogMs: c.superviseWatchdogMs,

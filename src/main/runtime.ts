@@ -411,8 +411,7 @@ export class Runtime {
       await this.until(() => this.exited.has(id), 9000, true);
       if (!this.exited.has(id)) await this.threads.get(id)?.terminate();
     }
-    if (this.plan.dispatcher !== null) return;
-    for (let w = 0; w < workers; w++) this.lives.settle(w);
+    this.lives.settle();
   }
 
   /** All three phases, then the port is closed. Idempotent; later calls wait for the first. */

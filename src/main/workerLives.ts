@@ -20,7 +20,7 @@ import {
 } from '../rings/control.ts';
 import { Counters } from '../rings/counters.ts';
 import type { Doorbell } from '../rings/doorbell.ts';
-import { emptyQueueRings, Estate } from '../workers/burial.ts';
+import { Estate } from '../workers/burial.ts';
 import { DISPATCHER, type RuntimePlan, threadPlan } from '../workers/plan.ts';
 
 export class WorkerLives {
@@ -77,17 +77,20 @@ export class WorkerLives {
     return record.get(T_HEARTBEAT);
   }
 
-  /** At the very end: a worker that was its own broker, died, and has no successor. Its frames come home here. */
-  settle(worker: number): void {
+  /** At the very end: workers that were their own brokers, died, and have no successors. Their frames come home here. */
+  settle(): void {
     const { plan } = this;
-    const broker = plan.brokers[worker];
-    if (plan.dispatcher !== null || broker === undefined || this.record(worker).get(T_LIFE) !== LIFE_DEAD) return;
+    if (plan.dispatcher !== null) return;
+    const dead = plan.workerThreads.map((_, w) => w).filter((w) => this.record(w).get(T_LIFE) === LIFE_DEAD);
     const books = (record: ThreadRecord): Counters => new Counters(plan.control, record.countersAt);
-    const estate = new Estate(plan, worker);
-    const port = attachPort(broker.port, loadNative());
-    if (plan.queueRings === null) estate.settle(books(this.record(worker)), books(new ThreadRecord(plan.control, broker.record)), null);
-    else emptyQueueRings(plan, worker, port.frames, (f) => port.free(f));
-    port.flush();
-    port.detach();
+    // All rings are whole before any is emptied.
+    for (const [w, estate] of dead.map((w) => [w, new Estate(plan, w)] as const)) {
+      const broker = plan.brokers[w]!;
+      const port = attachPort(broker.port, loadNative());
+      estate.clear(port);
+      estate.settle(books(this.record(w)), books(new ThreadRecord(plan.control, broker.record)), null);
+      port.flush();
+      port.detach();
+    }
   }
 }

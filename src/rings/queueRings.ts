@@ -9,8 +9,10 @@
  * Block (words): header · a line a queue: word 0 not 0 when its broker is short of frames and sleeps, whoever sends frames home
  * rings then · a line whose word 0 is the lock of those who leave (queue + 1) · the rings.
  */
-import { DESC_WORDS, KIND_RINGS, ringWords, writeHeader } from './layout.ts';
-import { formatRing } from './spsc.ts';
+import { type FrameTable, settleFrame } from './frameTable.ts';
+import { D_FRAME, DESC_WORDS, KIND_RINGS, OWNER_BROKER, OWNER_RING, ringWords, writeHeader } from './layout.ts';
+import { formatRing, RingConsumer } from './spsc.ts';
+import { succeedConsumer, succeedProducer } from './succession.ts';
 
 export const HOST_QUEUE_SLOTS = 64;
 const LINE = 32;
@@ -53,4 +55,42 @@ export function createQueueRings(first: readonly number[], count: readonly numbe
   });
   for (const ring of host) if (ring >= 0) formatRing(words, ring, HOST_QUEUE_SLOTS, DESC_WORDS);
   return { block, queues, first: [...first], count: [...count], home, host };
+}
+
+/**
+ * Takes the place of the dead broker of `queue` on these rings: what it was handing over is the others', what it was taking is
+ * its own, to be swept with the rest; if it died leaving, somebody else may leave. Before the sweep, from one thread, when the
+ * dead one's has ended.
+ */
+export function succeedQueue(rings: QueueRings, queue: number, frames: FrameTable): void {
+  const words = new Int32Array(rings.block);
+  const mine = OWNER_BROKER | frames.hostBits;
+  Atomics.compareExchange(words, leavingWord(rings.queues), queue + 1, 0);
+  for (let other = 0; other < rings.queues; other++) {
+    if (other === queue) continue;
+    succeedProducer(words, rings.home[queue * rings.queues + other]!, (s) => settleFrame(frames, words[s]!, OWNER_RING, 0));
+    succeedConsumer(words, rings.home[other * rings.queues + queue]!, (s) => settleFrame(frames, words[s]!, mine, OWNER_RING));
+    if (queue === 0) succeedConsumer(words, rings.host[other]!, (s) => settleFrame(frames, words[s + D_FRAME]!, mine, OWNER_RING));
+  }
+  if (queue > 0) succeedProducer(words, rings.host[queue]!, (s) => settleFrame(frames, words[s + D_FRAME]!, OWNER_RING, 0));
+}
+
+/** At the very end, when no thread runs: the frames between dead `queue` and the others, each handed to `free`. */
+export function drainQueue(rings: QueueRings, queue: number, free: (frameId: number) => void): void {
+  const words = new Int32Array(rings.block);
+  const drain = (at: number): void => {
+    const ring = new RingConsumer(words, at);
+    for (let n = ring.readyNow(); n > 0; n--) {
+      free(words[ring.slot(0) + D_FRAME]!);
+      ring.take(1);
+    }
+    ring.flush();
+  };
+  for (let other = 0; other < rings.queues; other++) {
+    if (other === queue) continue;
+    drain(rings.home[queue * rings.queues + other]!);
+    drain(rings.home[other * rings.queues + queue]!);
+    if (queue === 0) drain(rings.host[other]!);
+  }
+  if (queue > 0) drain(rings.host[queue]!);
 }

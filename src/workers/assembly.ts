@@ -2,7 +2,7 @@
 import { attachPort, attachTxPort } from '../ports/attach.ts';
 import type { Port } from '../ports/port.ts';
 import { SharedArena } from '../rings/arena.ts';
-import { T_TID, ThreadRecord } from '../rings/control.ts';
+import { LIFE_DEAD, T_LIFE, T_TID, ThreadRecord } from '../rings/control.ts';
 import { C_PUBLISHES, C_RING_SLOTS, Counters } from '../rings/counters.ts';
 import type { Doorbell } from '../rings/doorbell.ts';
 import { FrameTable } from '../rings/frameTable.ts';
@@ -65,6 +65,8 @@ export function assembleBroker(thread: Thread, own: WorkerPort | null): BrokerPa
   const random = systemRandom();
   // The stack on this thread has counters of its own: the two do not add to one another's.
   const counters = own === null ? thread.counters : brokerCounters(thread, broker.record);
+  const queue = shared === null ? null : queueLink(thread, shared, port, own!, bells);
+  if (queue !== null && thread.record.get(T_LIFE) === LIFE_DEAD) queue.sendStrangersHome();
   const dispatcher = createDispatcher({
     port,
     rings,
@@ -94,7 +96,7 @@ export function assembleBroker(thread: Thread, own: WorkerPort | null): BrokerPa
     overflow: plan.overflow,
     // Only the switch copies what it sends, when it floods.
     transmitter: sender === null ? null : new TransmitterLink(port, sender.rings, thread.bell(sender.bell), port.kind === 'switch'),
-    queue: shared === null ? null : queueLink(thread, shared, port, own!, bells),
+    queue,
   });
   return { port, dispatcher, counters };
 }

@@ -137,11 +137,18 @@ export class BrokerHost {
   /** ARP that another queue received: counted there, unless it is nothing. */
   private hearQueue(ring: RingConsumer, host: Host): number {
     const v = this.v;
-    const offset = this.e.port.frames.offset;
+    const frames = this.e.port.frames;
+    const offset = frames.offset;
+    const owner = frames.owner;
+    const mine = OWNER_BROKER | frames.hostBits;
     const n = ring.ready();
     for (let i = 0; i < n; i++) {
       const s = ring.slot(i);
       const f = ring.words[s + D_FRAME]!;
+      // Ours by the trace before it goes anywhere: this thread may die at any instant, the ring and the frame live on.
+      ring.claiming(i);
+      owner[f] = mine;
+      ring.claimed(i);
       const reason = host.input(offset[f]! + (ring.words[s + D_DATA]! >>> 16), ring.words[s + D_DATA]! & 0xffff);
       if (reason !== 0) {
         v[C_RX_PACKETS]!++;

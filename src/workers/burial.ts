@@ -3,7 +3,7 @@
  * T_DEATHS of the broker up): everything the dead held comes home, its peers are told, its books are closed. Then main may
  * start another thread in its place. docs/threads.md has the table of instants at which it may have died.
  */
-import type { PortAttachment } from '../ports/port.ts';
+import type { Port, PortAttachment } from '../ports/port.ts';
 import { reformatArena } from '../rings/arena.ts';
 import { LIFE_ALIVE, LIFE_BURIED, LIFE_DEAD, T_DEATHS, T_LIFE, T_LISTENERS, T_UNSETTLED, ThreadRecord } from '../rings/control.ts';
 import {
@@ -18,13 +18,14 @@ import {
   Counters,
 } from '../rings/counters.ts';
 import { DROP_REASONS, DROP_WORKER_DIED, OUTGOING_DROPS } from '../rings/drops.ts';
-import { FrameTable, settleFrame } from '../rings/frameTable.ts';
+import { FrameTable } from '../rings/frameTable.ts';
 import { HostView } from '../rings/hostState.ts';
-import { D_FRAME, OWNER_FREE, OWNER_RING, RING_TAIL } from '../rings/layout.ts';
+import { D_FRAME, RING_TAIL } from '../rings/layout.ts';
 import { type PortRingsPlan, settledCounts, succeedRedirects } from '../rings/portRings.ts';
+import { drainQueue, succeedQueue } from '../rings/queueRings.ts';
 import { STEER_TCP, STEER_UDP, Steering } from '../rings/steering.ts';
 import { RingConsumer } from '../rings/spsc.ts';
-import { emptyRing, succeedProducer } from '../rings/succession.ts';
+import { emptyRing } from '../rings/succession.ts';
 import { LEN_RESET_FRAME, Remains } from '../stack/tcp/remains.ts';
 import type { Dispatcher } from './dispatcher.ts';
 import { type RuntimePlan, systemRandom, type Thread } from './plan.ts';
@@ -77,7 +78,7 @@ export function closeBooks(v: Float64Array, received: number, redirected: number
   balance(v);
 }
 
-/** The same for a broker inside a worker: `handed` is what it put on rings towards its workers since the start, an int32 that wraps. */
+/** The same for a broker inside a worker: `handed` is what it put on rings towards workers since the start, an int32 that wraps. */
 export function closeBrokerBooks(v: Float64Array, handed: number): void {
   // Behind the rings stood its overflow queues: what was in them is lost.
   v[C_RX_DELIVERED]! -= (((v[C_RX_DELIVERED]! - v[C_HOST_DELIVERED]!) | 0) - handed) | 0;
@@ -130,6 +131,22 @@ export function withdrawClaims(steering: Steering, worker: number, remains: Rema
   });
 }
 
+/** What was sent on to a worker that will not come for it goes home: received by it, and dropped. `v`: its counters. */
+function discardRing(words: Int32Array, at: number, v: Float64Array, frames: FrameTable, free: (f: number) => void): void {
+  const ring = new RingConsumer(words, at);
+  for (let n = ring.readyNow(); n > 0; n--) {
+    v[C_RX_PACKETS]!++;
+    v[C_DROP + DROP_WORKER_DIED]!++;
+    for (let f = words[ring.slot(0) + D_FRAME]!; f >= 0; ) {
+      const next = frames.next[f]!;
+      free(f);
+      f = next;
+    }
+    ring.take(1);
+  }
+  ring.flush();
+}
+
 class UndertakerOfBroker implements Undertaker {
   private readonly e: BurialEnv;
   private readonly words: Int32Array;
@@ -173,21 +190,8 @@ class UndertakerOfBroker implements Undertaker {
     const words = new Int32Array(this.e.rings);
     const counters = new Counters(control, records[w]!.countersAt);
     const { v } = counters;
-    for (let other = 0; other < ringsPlan.workers; other++) {
-      if (other === w) continue;
-      const ring = new RingConsumer(words, ringsPlan.redirect[other * ringsPlan.workers + w]!);
-      for (let n = ring.readyNow(); n > 0; n--) {
-        v[C_RX_PACKETS]!++;
-        v[C_DROP + DROP_WORKER_DIED]!++;
-        for (let f = words[ring.slot(0) + D_FRAME]!; f >= 0; ) {
-          const next = frames.next[f]!;
-          dispatcher.release(f);
-          f = next;
-        }
-        ring.take(1);
-      }
-      ring.flush();
-    }
+    for (let other = 0; other < ringsPlan.workers; other++)
+      if (other !== w) discardRing(words, ringsPlan.redirect[other * ringsPlan.workers + w]!, v, frames, (f) => dispatcher.release(f));
     counters.commit();
   }
 
@@ -276,8 +280,9 @@ export function undertakerOf(thread: Thread, dispatcher: Dispatcher, frames: Fra
 }
 
 /**
- * The estate of a worker that died and was its own broker: whoever comes after buries it. Made before the port is attached
- * again, which brings the frames home; `settle` does the rest.
+ * The estate of a worker that died and was its own broker, of the port or of one of its queues: whoever comes after buries it.
+ * Made before the port is attached again, which brings the frames home; `settle` does the rest. Whoever dies over it leaves it
+ * to the next.
  */
 export class Estate {
   private readonly plan: RuntimePlan;
@@ -285,12 +290,16 @@ export class Estate {
   constructor(plan: RuntimePlan, worker: number) {
     this.plan = plan;
     this.worker = worker;
-    const { ringsPlan, rings } = plan;
+    const { ringsPlan, rings, queueRings } = plan;
     new Steering(plan.control, plan.steeringAt).unlock(worker);
     const port = brokerPort(plan, worker);
-    succeedRedirects(rings, ringsPlan, worker, new FrameTable(port.table, port.memory, port.host));
+    const frames = new FrameTable(port.table, port.memory, port.host);
+    succeedRedirects(rings, ringsPlan, worker, frames);
+    if (queueRings !== null) succeedQueue(queueRings, worker, frames);
     const words = new Int32Array(rings);
-    for (const at of [ringsPlan.rx, ringsPlan.grant, ringsPlan.tx, ringsPlan.recycle, ringsPlan.control]) emptyRing(words, at[worker]!);
+    for (const at of [ringsPlan.rx, ringsPlan.grant, ringsPlan.tx, ringsPlan.recycle]) emptyRing(words, at[worker]!);
+    // What the others' workers say to the host is heard on the thread of queue 0, whoever of them has died.
+    if (worker === 0) emptyRing(words, ringsPlan.control[0]!);
   }
 
   /** Books, claims and, with somebody to send them, RSTs. The arena is free afterwards. */
@@ -298,8 +307,16 @@ export class Estate {
     const { plan, worker } = this;
     const remains = Remains.of(plan.arenas[worker]!);
     const { received, redirected } = settledCounts(plan.rings, plan.ringsPlan, worker);
-    closeBooks(counters.v, received, redirected);
-    closeBrokerBooks(broker.v, new Int32Array(plan.rings)[plan.ringsPlan.rx[worker]! + RING_TAIL]!);
+    const handed = new Int32Array(plan.rings)[plan.ringsPlan.rx[worker]! + RING_TAIL]!;
+    if (plan.queueRings === null) {
+      closeBooks(counters.v, received, redirected);
+      closeBrokerBooks(broker.v, handed);
+    } else {
+      // The broker's crossings and the worker's redirections use the same rings: what is not the one's is the other's.
+      const own = counters.v[C_REDIRECTED]! | 0;
+      closeBooks(counters.v, received, own);
+      closeBrokerBooks(broker.v, (handed + redirected - own) | 0);
+    }
     const record = new ThreadRecord(plan.control, plan.workerThreads[worker]!.index);
     withdrawClaims(new Steering(plan.control, plan.steeringAt), worker, remains, false);
     record.set(T_LISTENERS, 0);
@@ -323,42 +340,30 @@ export class Estate {
     reformatArena(plan.arenas[worker]!);
     record.set(T_LIFE, LIFE_ALIVE);
   }
-}
 
-/**
- * At the very end of a run whose port has several queues, when no thread runs any more: what stands in the rings that end or begin
- * with dead worker `worker` goes home by `free`, whose port is attached again and has swept what the dead held. Its books stay as
- * they are: the run failed.
- */
-export function emptyQueueRings(plan: RuntimePlan, worker: number, frames: FrameTable, free: (frameId: number) => void): void {
-  const { ringsPlan, queueRings } = plan;
-  if (queueRings === null) return;
-  const take = (words: Int32Array, at: number, train: boolean): void => {
-    const ring = new RingConsumer(words, at);
-    for (let n = ring.readyNow(); n > 0; n--) {
-      for (let f = words[ring.slot(0) + D_FRAME]!; f >= 0; ) {
-        const next = train ? frames.next[f]! : -1;
-        // The dead had taken it, and not said so.
-        if (frames.owner[f] !== OWNER_FREE) free(f);
-        f = next;
+  /**
+   * At the very end, when no thread runs: nobody comes in its place, so what stands between it and the other queues goes home
+   * by `port`, which is the dead one's.
+   */
+  clear(port: Port): void {
+    const { plan, worker } = this;
+    const { ringsPlan, queueRings } = plan;
+    if (queueRings === null) return;
+    const { frames } = port;
+    const words = new Int32Array(plan.rings);
+    const free = (f: number): void => port.free(f);
+    for (let other = 0; other < ringsPlan.workers; other++) {
+      if (other === worker) continue;
+      for (const [from, to] of [
+        [worker, other],
+        [other, worker],
+      ] as const) {
+        const counters = new Counters(plan.control, new ThreadRecord(plan.control, plan.workerThreads[to]!.index).countersAt);
+        discardRing(words, ringsPlan.redirect[from * ringsPlan.workers + to]!, counters.v, frames, free);
+        counters.commit();
       }
-      ring.take(1);
     }
-    ring.flush();
-  };
-  const rings = new Int32Array(plan.rings);
-  const queues = new Int32Array(queueRings.block);
-  for (let other = 0; other < plan.workers; other++) {
-    if (other === worker) continue;
-    const out = worker * plan.workers + other;
-    const into = other * plan.workers + worker;
-    const finish = (s: number): void => settleFrame(frames, queues[s]!, OWNER_RING, 0);
-    succeedProducer(queues, queueRings.home[out]!, finish);
-    for (const at of [ringsPlan.redirect[out]!, ringsPlan.redirect[into]!]) take(rings, at, true);
-    for (const at of [queueRings.home[out]!, queueRings.home[into]!]) take(queues, at, false);
-    const host = queueRings.host[worker === 0 ? other : worker]!;
-    succeedProducer(queues, host, finish);
-    take(queues, host, false);
+    drainQueue(queueRings, worker, free);
   }
 }
 

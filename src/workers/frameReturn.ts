@@ -40,20 +40,25 @@ export class FrameReturn {
   // hot: per burst
   /** A piece of what stands in `ring`. Returns how many ids that were. */
   takeFrom(ring: RingConsumer): number {
-    const v = this.v;
-    const frames = this.port.frames.frames;
     let n = ring.ready();
     if (n > IDS_MAX) n = IDS_MAX;
-    for (let i = 0; i < n; i++) {
-      const f = ring.words[ring.slot(i)]!;
-      if (f >= 0 && f < frames) this.free(f);
-      else v[C_DROP + DROP_BAD_DESCRIPTOR]!++;
-    }
-    if (n > 0) {
-      ring.take(n);
-      v[C_RING_SLOTS]! += n;
-    }
+    for (let i = 0; i < n; i++) this.settle(ring.words[ring.slot(i)]!);
+    if (n > 0) this.taken(ring, n);
     return n;
+  }
+
+  // hot: per packet
+  /** One id of a ring that leads home. */
+  settle(f: number): void {
+    if (f >= 0 && f < this.port.frames.frames) this.free(f);
+    else this.v[C_DROP + DROP_BAD_DESCRIPTOR]!++;
+  }
+
+  // hot: per burst
+  /** `n` slots of a ring are done with. */
+  taken(ring: RingConsumer, n: number): void {
+    ring.take(n);
+    this.v[C_RING_SLOTS]! += n;
   }
 
   /** Takes back the frames, one a slot, in a ring that nobody reads any more: this side is its consumer from now on. */

@@ -3,7 +3,7 @@
  * another queue come home, and who hears ARP. Every worker is the broker of its queue; the host state is queue 0's.
  */
 import type { Port } from '../ports/port.ts';
-import { T_STATE, TS_STOPPED, type ThreadRecord } from '../rings/control.ts';
+import { LIFE_DEAD, T_LIFE, T_STATE, TS_STOPPED, type ThreadRecord } from '../rings/control.ts';
 import { C_DROP, C_HOST_DELIVERED, C_REDIRECTED, C_RX_DELIVERED, type Counters } from '../rings/counters.ts';
 import type { Doorbell } from '../rings/doorbell.ts';
 import { DROP_CLOSING } from '../rings/drops.ts';
@@ -105,12 +105,41 @@ export class QueueLink {
     for (let q = 0; q < this.homeIn.length; q++) {
       const ring = this.homeIn[q];
       if (ring === null || ring === undefined) continue;
-      for (let n = home.takeFrom(ring); n > 0; n = home.takeFrom(ring)) moved += n;
+      for (let n = this.takeHomeFrom(ring, home); n > 0; n = this.takeHomeFrom(ring, home)) moved += n;
       ring.flush();
       const record = this.e.records[q]!;
       if (record.words[record.at + T_STATE] === TS_STOPPED) this.left[q] = 1;
     }
     return moved;
+  }
+
+  // hot: per burst
+  /** With a trace of each frame taken: the ring outlives this thread, and so does the frame. */
+  private takeHomeFrom(ring: RingConsumer, home: FrameReturn): number {
+    const n = ring.ready();
+    for (let i = 0; i < n; i++) {
+      ring.claiming(i);
+      home.settle(ring.words[ring.slot(i)]!);
+      ring.claimed(i);
+    }
+    if (n > 0) home.taken(ring, n);
+    return n;
+  }
+
+  /**
+   * In the place of a broker that died: what it held of other queues' frames came to this queue's list with the rest when the
+   * port was attached, and goes to theirs.
+   */
+  sendStrangersHome(): void {
+    const { port, sendsHome } = this.e;
+    if (!sendsHome) return;
+    const ids = new Int32Array(port.available());
+    for (let n = port.alloc(ids, 0, ids.length); n > 0; n--) {
+      const f = ids[n - 1]!;
+      if (this.takes(f)) port.free(f);
+      else this.sendHome(f);
+    }
+    this.flush();
   }
 
   // hot: per burst
@@ -145,11 +174,16 @@ export class QueueLink {
 
   /**
    * Leaving, one at a time: between `enter` and `leave` nobody else leaves, so that of any two threads the later one finds all
-   * that the other left. A thread that died with the lock is waited for in vain, but not for ever.
+   * that the other left. Of a thread that died with the lock it is taken; what that one left is main's to bring home.
    */
   enter(): void {
     const at = leavingWord(this.e.rings.queues);
-    for (let tries = 0; tries < LOCK_TRIES; tries++) if (Atomics.compareExchange(this.words, at, 0, this.queue + 1) === 0) return;
+    for (let tries = 0; tries < LOCK_TRIES; tries++) {
+      const holder = Atomics.compareExchange(this.words, at, 0, this.queue + 1);
+      if (holder === 0) return;
+      if (this.e.records[holder - 1]!.get(T_LIFE) !== LIFE_DEAD) continue;
+      if (Atomics.compareExchange(this.words, at, holder, this.queue + 1) === holder) return;
+    }
   }
 
   leave(): void {

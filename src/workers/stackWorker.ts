@@ -59,6 +59,8 @@ const workerPort = workerPortOf(thread, worker);
 if (brokers) ({ port, dispatcher, counters: brokerCounters } = assembleBroker(thread, workerPort));
 if (estate !== null) estate.settle(counters, brokerCounters!, { dispatcher: dispatcher!, frames: port!.frames });
 const bell = thread.bell(plan.workerBells[worker]!);
+// What the dead was handing to the other queues is news to them.
+if (estate !== null) for (const other of plan.workerBells) thread.bell(other).ring();
 const { stack, host, flush } = assembleStack(thread, workerPort, {
   broker: brokers ? null : thread.bell(bellPlace(plan, DISPATCHER)),
   sender: plan.transmitter === null ? null : thread.bell(plan.transmitter.bell),

@@ -35,24 +35,28 @@ export interface ChaosOptions {
   connections: number;
   size: number;
   sets?: readonly string[];
-  /** `--set` words of the clients alone. */
+  /** `--set` words of the server alone, and of the clients. */
+  serverSets?: readonly string[];
   clientSets?: readonly string[];
 }
 
-/** A connection may end that long after its server died: its RST, or the answer to its next segment. */
+/**
+ * A connection may end that long after its server died, or, where the server's successor sends the RST, after that one serves: its
+ * RST, or the answer to its next segment.
+ */
 const GRACE_MS = 3000;
 
 export class ChaosNetwork {
   readonly fabric: Switch;
   readonly server: Runtime;
   readonly clients: readonly Runtime[];
-  readonly kills: { worker: number; at: number }[] = [];
+  readonly kills: { worker: number; at: number; by: number }[] = [];
   private readonly dir = mkdtempSync(join(tmpdir(), 'flowring-chaos-'));
   private readonly options: ChaosOptions;
 
   constructor(o: ChaosOptions) {
     this.options = o;
-    const common = ['supervise.restarts=100000', 'supervise.backoff-ms=0', 'drain-ms=2000', ...(o.sets ?? [])];
+    const common = ['supervise.restarts=100000', 'supervise.backoff-ms=0', 'drain-ms=2000', ...(o.sets ?? []), ...(o.serverSets ?? [])];
     const server = loadConfig({ flags: { layout: o.layout, workers: String(o.workers), address: `${SERVER}/24` }, sets: common });
     const client = (i: number): ResolvedConfig =>
       loadConfig({
@@ -86,9 +90,12 @@ export class ChaosNetwork {
   /** Kills a worker's thread and waits until another serves in its place. */
   async kill(worker: number): Promise<void> {
     const { restarts } = this.server.supervised;
-    this.kills.push({ worker, at: Date.now() });
+    const kill = { worker, at: Date.now(), by: Number.POSITIVE_INFINITY };
+    this.kills.push(kill);
     await this.server.kill(worker);
     await this.until(() => this.server.supervised.restarts > restarts, `worker ${worker} serves again`);
+    const { layout } = this.options;
+    kill.by = (layout === 'inline' || layout === 'run-to-completion' ? Date.now() : kill.at) + GRACE_MS;
   }
 
   async until(condition: () => boolean, what: string): Promise<void> {
@@ -138,15 +145,15 @@ export class ChaosNetwork {
 
   /** One line for each connection whose end no death explains. */
   unexplained(): string[] {
-    const died = new Map<number, number>();
+    const died = new Map<number, { at: number; by: number }>();
     for (let w = 0; w < this.options.workers; w++) {
       const lives = this.lives().filter((l) => l.worker === w);
-      for (const [i, k] of this.kills.filter((x) => x.worker === w).entries()) died.set(lives[i]!.id, k.at);
+      for (const [i, k] of this.kills.filter((x) => x.worker === w).entries()) died.set(lives[i]!.id, k);
     }
-    const explains = (from: number | undefined, e: End): boolean =>
-      from !== undefined && e.at >= from - 2 && e.at <= from + GRACE_MS && e.why === 'ECONNRESET';
+    const explains = (k: { at: number; by: number } | undefined, e: End): boolean =>
+      k !== undefined && e.at >= k.at - 2 && e.at <= k.by && e.why === 'ECONNRESET';
     return this.reports()
-      .ends.filter((e) => (e.id !== 0 ? !explains(died.get(e.id), e) : !this.kills.some((k) => explains(k.at, e))))
+      .ends.filter((e) => (e.id !== 0 ? !explains(died.get(e.id), e) : !this.kills.some((k) => explains(k, e))))
       .map((e) => `${new Date(e.at).toISOString()} worker ${e.worker}: ${e.why}${died.has(e.id) ? '' : ', and its server had not died'}`);
   }
 
