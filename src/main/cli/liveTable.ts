@@ -33,15 +33,30 @@ export class LiveTable {
       const packets = r.rxPackets - b.rxPackets + r.txPackets - b.txPackets;
       if (r.role === 'main') continue;
       this.out.write(
-        `${r.name.padEnd(10)} ${si(packets / seconds).padStart(7)}pkt/s ${gbps(r, b, seconds).padStart(8)} Gbit/s  cpu ${percent(r.cpuSeconds - b.cpuSeconds, seconds)}  ` +
-          `idle ${percent(idleShare(r, b, seconds), 1)}  ring ${r.ringHighWater}  drops ${r.drops}\n`,
+        `${r.name.padEnd(10)} ${si(packets / seconds).padStart(7)}pkt/s ${gbps(r, b, seconds).padStart(8)} Gbit/s  cpu ${percent(cpuUsed(r, b), seconds)}  ` +
+          `idle ${percent(idleShare(r, b, seconds), 1)}  ring ${r.ringHighWater}  drops ${r.drops}${r.deaths > 0 ? `  deaths ${r.deaths}` : ''}\n`,
       );
     }
   }
 
   private table(rows: Row[], before: Row[], seconds: number): string {
+    const died = rows.some((r) => r.deaths > 0);
     const t = new Table({
-      head: ['thread', 'role', 'tid', 'cpu', 'rx/s', 'tx/s', 'Gbit/s', 'ring high', 'drops', 'CPU', 'idle', ...STAGES],
+      head: [
+        'thread',
+        'role',
+        'tid',
+        'cpu',
+        'rx/s',
+        'tx/s',
+        'Gbit/s',
+        'ring high',
+        'drops',
+        ...(died ? ['deaths'] : []),
+        'CPU',
+        'idle',
+        ...STAGES,
+      ],
       style: { compact: true, head: [], border: [] },
     });
     for (const [i, r] of rows.entries()) {
@@ -57,7 +72,8 @@ export class LiveTable {
         gbps(r, b, seconds),
         r.ringHighWater,
         r.drops,
-        percent(r.cpuSeconds - b.cpuSeconds, seconds),
+        ...(died ? [r.deaths] : []),
+        percent(cpuUsed(r, b), seconds),
         percent(idleShare(r, b, seconds), 1),
         ...STAGES.map((s) => (all === 0 ? '-' : percent(r.stages[s]! - b.stages[s]!, all))),
       ]);
@@ -101,6 +117,8 @@ export function idleShare(now: Times, before: Times, seconds: number): number {
   return Math.min(1, idle / seconds);
 }
 
+/** CPU seconds since the look before: of this thread, which may have taken a dead one's place since. */
+const cpuUsed = (now: Row, before: Row): number => (now.tid === before.tid ? now.cpuSeconds - before.cpuSeconds : now.cpuSeconds);
 const percent = (part: number, whole: number): string => `${Math.round((part / whole) * 100)}%`.padStart(4);
 const gbps = (r: Row, b: Row, seconds: number): string =>
   (((r.rxBytes - b.rxBytes + r.txBytes - b.txBytes) * 8) / seconds / 1e9).toFixed(3);

@@ -31,6 +31,8 @@ export interface TopThread {
   /** CPU used within the interval, 0..1. */
   busy: number;
   ringHighWater: number;
+  /** How often the worker has died and been started again. */
+  deaths: number;
   drops: number;
   dropsByReason: Record<string, number>;
   stages: Record<string, number>;
@@ -86,7 +88,9 @@ const round = (x: number, digits: number): number => Math.round(x * 10 ** digits
 /** Two looks, `seconds` apart, as one report. Threads that came between count from zero. */
 export function compare(pid: number, before: readonly ObservedThread[], after: readonly ObservedThread[], seconds: number): TopReport {
   const threads = after.map((t): TopThread => {
-    const b = before.find((o) => o.name === t.name && o.tid === t.tid);
+    const same = before.find((o) => o.name === t.name && o.tid === t.tid);
+    // A worker that died counts on where its forerunner stopped, but for CPU time, which is a thread's.
+    const b = same ?? before.find((o) => o.name === t.name && o.role !== 'main' && o.deaths < t.deaths);
     const since = (now: number, then: number | undefined): number => Math.max(0, now - (then ?? 0)) / seconds;
     return {
       name: t.name,
@@ -99,8 +103,9 @@ export function compare(pid: number, before: readonly ObservedThread[], after: r
       gbps: round((since(t.rxBytes + t.txBytes, b === undefined ? 0 : b.rxBytes + b.txBytes) * 8) / 1e9, 4),
       rxPps: Math.round(since(t.rxPackets, b?.rxPackets)),
       txPps: Math.round(since(t.txPackets, b?.txPackets)),
-      busy: round(Math.min(1, since(t.cpuSeconds, b?.cpuSeconds)), 3),
+      busy: round(Math.min(1, since(t.cpuSeconds, same?.cpuSeconds)), 3),
       ringHighWater: t.ringHighWater,
+      deaths: t.deaths,
       drops: t.drops,
       dropsByReason: t.dropsByReason,
       stages: t.stages,
@@ -120,6 +125,7 @@ export function compare(pid: number, before: readonly ObservedThread[], after: r
       4,
     ),
     drops: sum((t) => t.drops),
+    deaths: sum((t) => t.deaths),
     bytesVerified: own((t) => t.bytesVerified),
     connections: own((t) => t.connections),
     failed: own((t) => t.failed),

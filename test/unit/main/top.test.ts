@@ -17,6 +17,7 @@ import {
   ROLE_MAIN,
   ROLE_WORKER,
   T_CPU,
+  T_EPOCH,
   T_LISTENERS,
   T_ROLE,
   T_TID,
@@ -75,6 +76,30 @@ const save = (made: Made, name: string): string => {
   writeFileSync(path, Buffer.from(new Uint8Array(made.block)));
   return path;
 };
+
+test('a worker that died: its deaths are shown, and what it counted before is no rate of its successor', () => {
+  const made = make();
+  const look = (name: string): ObservedThread[] => readControlFile(save(made, name));
+  made.records[2]!.set(T_TID, 100);
+  made.counters[2]!.v[C_RX_PACKETS] = 1_000_000;
+  made.counters[2]!.commit();
+  const before = look('lived');
+  made.records[2]!.set(T_TID, 200);
+  made.records[2]!.set(T_EPOCH, 1);
+  made.counters[2]!.v[C_RX_PACKETS] = 1_000_500;
+  made.counters[2]!.commit();
+  const report = compare(1, before, look('died'), 1);
+  assert.equal(
+    report.threads.map((t) => [t.name, t.deaths, t.rxPps]),
+    [
+      ['main', 0, 0],
+      ['disp', 0, 0],
+      ['work0', 1, 500],
+      ['work1', 0, 0],
+    ],
+  );
+  assert.is(report.totals.deaths, 1);
+});
 
 test('a control file reads as its threads: names, roles by listening, counters, drops, stages', () => {
   const made = make();
