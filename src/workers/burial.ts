@@ -69,12 +69,15 @@ export interface Undertaker {
 
 /**
  * Makes the counters of a dead thread add up again: what its rings say it received and redirected counts, and what it
- * neither delivered nor dropped before it died was dropped for that reason.
+ * neither delivered nor dropped before it died was dropped for that reason. What it had done with frames that its rings say it
+ * never took, so that its successor has them again (keepUntaken), is undone.
  */
 export function closeBooks(v: Float64Array, received: number, redirected: number): void {
   v[C_RX_PACKETS]! += (received - (v[C_RX_PACKETS]! | 0)) | 0;
   v[C_REDIRECTED]! += (redirected - (v[C_REDIRECTED]! | 0)) | 0;
   v[C_TCP_CURR_ESTAB] = 0;
+  const more = accounted(v) - v[C_RX_PACKETS]!;
+  if (more > 0) v[C_RX_DELIVERED]! -= more;
   balance(v);
 }
 
@@ -85,9 +88,15 @@ export function closeBrokerBooks(v: Float64Array, handed: number): void {
   balance(v);
 }
 
-function balance(v: Float64Array): void {
+/** Frames received that were delivered or dropped. */
+function accounted(v: Float64Array): number {
   let sum = v[C_RX_DELIVERED]!;
   for (let r = 1; r < DROP_REASONS; r++) if (!OUTGOING_DROPS.includes(r)) sum += v[C_DROP + r]!;
+  return sum;
+}
+
+function balance(v: Float64Array): void {
+  const sum = accounted(v);
   if (sum > v[C_RX_PACKETS]!) v[C_RX_PACKETS] = sum;
   else v[C_DROP + DROP_WORKER_DIED]! += v[C_RX_PACKETS]! - sum;
 }
