@@ -877,6 +877,27 @@ export const MUTATIONS = [
     tests: ['unit/stack/remains'],
   },
   {
+    name: 'queues: a frame that comes home leaves no trace for the heir',
+    file: `${IN}workers/queueLink.js`,
+    find: 'ring.claimed(i);',
+    replace: '',
+    tests: ['unit/workers/queueLink'],
+  },
+  {
+    name: 'queues: what a dead broker was sending home is nobody’s',
+    file: `${IN}rings/queueRings.js`,
+    find: 'succeedProducer(words, rings.home[queue * rings.queues + other],',
+    replace: 'if (queue < 0) succeedProducer(words, rings.home[queue * rings.queues + other],',
+    tests: ['unit/rings/queueSuccession'],
+  },
+  {
+    name: 'burial: what a dead broker sent to other workers is not in its books',
+    file: `${IN}workers/burial.js`,
+    find: 'closeBrokerBooks(broker.v, (handed + redirected - own) | 0);',
+    replace: 'closeBrokerBooks(broker.v, handed);',
+    tests: ['cli/supervisor'],
+  },
+  {
     name: 'burial: the books of a dead worker stay open',
     file: `${IN}workers/burial.js`,
     find: 'v[C_DROP + DROP_WORKER_DIED] += v[C_RX_PACKETS] - sum;',

@@ -4,13 +4,22 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { attachPort } from '../../../src/ports/attach.ts';
 import { createSwitch } from '../../../src/ports/switch.ts';
-import { formatControl, planControl, T_STATE, ThreadRecord, TS_STOPPED } from '../../../src/rings/control.ts';
+import {
+  formatControl,
+  LIFE_ALIVE,
+  LIFE_DEAD,
+  planControl,
+  T_LIFE,
+  T_STATE,
+  ThreadRecord,
+  TS_STOPPED,
+} from '../../../src/rings/control.ts';
 import { C_ARP_RX, C_DROP, C_HOST_DELIVERED, C_RX_DELIVERED, C_RX_PACKETS, Counters, dropsTotal } from '../../../src/rings/counters.ts';
 import { DROP_CLOSING } from '../../../src/rings/drops.ts';
 import { FrameTable } from '../../../src/rings/frameTable.ts';
 import * as L from '../../../src/rings/layout.ts';
 import { BrokerPort, createPortRings, planPortRings, WorkerPort } from '../../../src/rings/portRings.ts';
-import { createQueueRings, hungryWord } from '../../../src/rings/queueRings.ts';
+import { createQueueRings, hungryWord, leavingWord, succeedQueue } from '../../../src/rings/queueRings.ts';
 import { RingConsumer } from '../../../src/rings/spsc.ts';
 import { hashModulo, STEER_RETA, STEER_TCP, Steering } from '../../../src/rings/steering.ts';
 import { flowHash } from '../../../src/wire/flow.ts';
@@ -142,7 +151,7 @@ function rig(served: number, sendsHome = false, redirect = 16) {
     return assert.is(handed, all.reduce((n, t) => n + t.stack.v[C_RX_PACKETS]!, 0) + taken.n, 'handed over = taken');
   };
   const taken = { n: 0 };
-  return { fabric, net, queues, all, shared, breathe, take, taken, leave, settled };
+  return { fabric, net, queues, all, shared, records, breathe, take, taken, leave, settled };
 }
 
 test('the sender picks the queue by the flow, whichever worker serves it', () => {
@@ -267,6 +276,42 @@ test('frames of a queue that another worker lets go come home by the brokers; a 
   a!.dispatcher.pending();
   assert.is(new Int32Array(shared.block)[hungryWord(0)], 0);
   leave(0);
+  leave(1);
+  settled();
+});
+
+test('a frame that comes home leaves a trace: a broker that dies behind it has not taken it twice', () => {
+  const { all, shared, leave, settled } = rig(0, true);
+  const [a, b] = all;
+  const ids = new Int32Array(1);
+  a!.port.alloc(ids, 0, 1);
+  a!.port.frames.owner[ids[0]!] = L.OWNER_BROKER | b!.port.frames.hostBits;
+  b!.dispatcher.release(ids[0]!);
+  b!.queue.flush();
+  const at = shared.home[1 * QUEUES]!;
+  const words = new Int32Array(shared.block);
+  assert.is(words[at + L.RING_TAIL], 1);
+  a!.dispatcher.push();
+  assert.is(a!.port.frames.owner[ids[0]!], L.OWNER_FREE);
+  assert.equal([words[at + L.RING_CLAIMING], words[at + L.RING_CLAIMED]], [1, 1]);
+  // It died before it published that.
+  words[at + L.RING_HEAD] = 0;
+  succeedQueue(shared, 0, a!.port.frames);
+  assert.is(words[at + L.RING_HEAD], 1);
+  leave(0);
+  leave(1);
+  settled();
+});
+
+test('of a thread that died with the lock of the leavers it is taken', () => {
+  const { all, shared, records, leave, settled } = rig(0);
+  const words = new Int32Array(shared.block);
+  words[leavingWord(QUEUES)] = 2;
+  records[1]!.set(T_LIFE, LIFE_DEAD);
+  leave(0);
+  assert.is(words[leavingWord(QUEUES)], 0);
+  assert.is(all.length, 2);
+  records[1]!.set(T_LIFE, LIFE_ALIVE);
   leave(1);
   settled();
 });
