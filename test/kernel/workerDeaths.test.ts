@@ -23,6 +23,8 @@ interface End {
   why: string;
 }
 
+type Layout = 'dispatcher' | 'inline' | 'run-to-completion';
+
 interface Outcome {
   kills: { worker: number; at: number }[];
   supervised: { deaths: number; restarts: number };
@@ -30,7 +32,7 @@ interface Outcome {
 }
 
 /** Inside the namespace: the server, and who kills its workers once it gets SIGUSR2; it ends with SIGTERM. */
-async function serve(layout: 'dispatcher' | 'inline', workers: number, log: string): Promise<void> {
+async function serve(layout: Layout, workers: number, log: string): Promise<void> {
   const runtime = await open({
     nic: `tap:${DEVICE}`,
     address: `${STACK_IP}/24`,
@@ -64,7 +66,7 @@ async function serve(layout: 'dispatcher' | 'inline', workers: number, log: stri
 const livesOf = (worker: number, lives: { worker: number; id: number }[]): number[] =>
   lives.filter((l) => l.worker === worker).map((l) => l.id);
 
-async function chaos(layout: 'dispatcher' | 'inline', workers: number): Promise<void> {
+async function chaos(layout: Layout, workers: number): Promise<void> {
   const dir = mkdtempSync(join(tmpdir(), 'flowring-deaths-'));
   const log = join(dir, 'lives');
   const ns = new Namespace();
@@ -134,7 +136,7 @@ function judge(
 
 if (process.argv.includes('--inside')) {
   const [layout, workers, log] = process.argv.slice(process.argv.indexOf('--inside') + 1);
-  await serve(layout as 'dispatcher' | 'inline', Number(workers), log!);
+  await serve(layout as Layout, Number(workers), log!);
 } else {
   const lacks = missing(['ip', 'python3']);
   if (lacks.length > 0) {
@@ -142,6 +144,7 @@ if (process.argv.includes('--inside')) {
   } else {
     test('dispatcher, 2 workers', () => chaos('dispatcher', 2));
     test('inline', () => chaos('inline', 1));
+    test('run-to-completion, 2 workers', () => chaos('run-to-completion', 2));
     test.run();
   }
 }
