@@ -23,6 +23,7 @@ import {
   OWNER_RING,
   OWNER_RING_OF,
   OWNER_WORKER,
+  RING_CLAIMING,
   RING_HEAD,
   RING_TAIL,
   ringWords,
@@ -285,14 +286,16 @@ function standsWhole(t: FrameTable, words: Int32Array, s: number, owner: number)
 }
 
 /**
- * The consumer of an rx ring has died; its recycle ring is empty. What it had not taken stays for its successor, behind the
- * ring's head. What it had taken stands before that, with another owner or generation; unless it was on its way home when the
- * worker died, index not published: then nobody has heard of what was made of it, and the successor may have it again.
+ * The consumer of an rx ring has died; its recycle ring is empty. What it had not claimed stays for its successor, behind the
+ * ring's head; what does not stand there whole does not.
  *
  * What stays is marked with a lasting ring's owner, so that a sweep passes it over, until `keepAgain`.
  */
 export function keepUntaken(words: Int32Array, at: number, t: FrameTable, owner: number): void {
-  const head = Atomics.load(words, at + RING_HEAD);
+  let head = Atomics.load(words, at + RING_HEAD);
+  // What it was taking, or had taken and perhaps counted.
+  const claiming = words[at + RING_CLAIMING]!;
+  if (((claiming - head) | 0) > 0) head = claiming;
   let first = Atomics.load(words, at + RING_TAIL);
   for (; first !== head; first = (first - 1) | 0) {
     const s = slotWord(words, at, (first - 1) | 0);

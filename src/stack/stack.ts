@@ -184,17 +184,17 @@ export function assembleStack(env: StackEnv): { stack: Stack; machine: Machine }
   }
 
   // hot: per burst
-  /** `traced`: the ring outlives this worker and must know what it took. */
-  function pull(ring: RingConsumer, traced: boolean): void {
+  /** The ring outlives this worker and must know what it took. */
+  function pull(ring: RingConsumer): void {
     let n = ring.ready();
     if (n > config.burst - pulled) n = config.burst - pulled;
     for (let i = 0; i < n; i++) {
       const s = ring.slot(i);
       const d = pullAt + pulled * DESC_WORDS;
       for (let k = 0; k < DESC_WORDS; k++) words[d + k] = ring.words[s + k];
-      if (traced) ring.claiming(i);
+      ring.claiming(i);
       const ours = claim(d);
-      if (traced) ring.claimed(i);
+      ring.claimed(i);
       if (!ours) continue;
       if ((words[d + D_FLAGS_GSO] & CHECKED) !== CHECKED) vouched = false;
       pulled++;
@@ -247,12 +247,12 @@ export function assembleStack(env: StackEnv): { stack: Stack; machine: Machine }
     // In turn, the rings from other workers, each breath another one first, and our own: none lets another wait for ever.
     const rings = port.redirectIn.length;
     first = first + 1 >= rings ? 0 : first + 1;
-    if ((first & 1) === 0) pull(port.rx, false);
+    if ((first & 1) === 0) pull(port.rx);
     for (let k = 0; k < rings; k++) {
       const ring = port.redirectIn[first + k >= rings ? first + k - rings : first + k];
-      if (ring !== null) pull(ring, true);
+      if (ring !== null) pull(ring);
     }
-    if ((first & 1) !== 0) pull(port.rx, false);
+    if ((first & 1) !== 0) pull(port.rx);
     let n = pulled;
     if (n > 0) {
       counted[C_RX_BURSTS]++;

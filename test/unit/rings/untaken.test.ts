@@ -92,7 +92,7 @@ for (let links = 1; links <= 3; links++)
     assert.equal(bury(r), { swept: [0, 1, 2], kept: [4] });
   });
 
-test('taken and gone home: another generation, and perhaps granted again; taken and on the way home: once, here or there', () => {
+test('taken and gone home: another generation, and perhaps granted again', () => {
   const r = rig();
   put(r, 0);
   put(r, 1);
@@ -111,6 +111,20 @@ test('what was taken stands before what was not: a frame before one in hand is n
   // 0 is on its way home, index not published; 1 in hand.
   r.frames.owner[1] = WORKER;
   assert.equal(bury(r), { swept: [0, 1], kept: [2, 3] });
+});
+
+test('taken and on its way home, neither index published: claimed, so it is not had again', () => {
+  const r = rig();
+  for (let f = 0; f < 4; f++) put(r, f);
+  r.ring.flush();
+  const dead = new RingConsumer(r.words, 0);
+  assert.is(dead.readyNow(), 4);
+  for (let i = 0; i < 2; i++) {
+    dead.claiming(i);
+    dead.claimed(i);
+  }
+  dead.claiming(2);
+  assert.equal(bury(r), { swept: [0, 1, 2], kept: [3] });
 });
 
 test('a train that lost its links, or has too many, is no train', () => {
