@@ -891,6 +891,13 @@ export const MUTATIONS = [
     tests: ['unit/rings/queueSuccession'],
   },
   {
+    name: 'queues: what a dead broker sent to other workers is not in its books',
+    file: `${IN}workers/burial.js`,
+    find: 'closeBrokerBooks(broker.v, (handed + redirected - own) | 0);',
+    replace: 'closeBrokerBooks(broker.v, handed);',
+    tests: ['unit/workers/queueLink'],
+  },
+  {
     name: 'burial: the books of a dead worker stay open',
     file: `${IN}workers/burial.js`,
     find: 'v[C_DROP + DROP_WORKER_DIED] += v[C_RX_PACKETS] - sum;',

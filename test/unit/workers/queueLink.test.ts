@@ -4,6 +4,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { attachPort } from '../../../src/ports/attach.ts';
 import { createSwitch } from '../../../src/ports/switch.ts';
+import { createArena } from '../../../src/rings/arena.ts';
 import {
   formatControl,
   LIFE_ALIVE,
@@ -23,7 +24,9 @@ import { createQueueRings, hungryWord, leavingWord, succeedQueue } from '../../.
 import { RingConsumer } from '../../../src/rings/spsc.ts';
 import { hashModulo, STEER_RETA, STEER_TCP, Steering } from '../../../src/rings/steering.ts';
 import { flowHash } from '../../../src/wire/flow.ts';
+import { Estate } from '../../../src/workers/burial.ts';
 import { createDispatcher } from '../../../src/workers/dispatcher.ts';
+import type { RuntimePlan } from '../../../src/workers/plan.ts';
 import { QueueLink } from '../../../src/workers/queueLink.ts';
 import { EVERYBODY, Station } from '../ports/station.ts';
 
@@ -151,7 +154,18 @@ function rig(served: number, sendsHome = false, redirect = 16) {
     return assert.is(handed, all.reduce((n, t) => n + t.stack.v[C_RX_PACKETS]!, 0) + taken.n, 'handed over = taken');
   };
   const taken = { n: 0 };
-  return { fabric, net, queues, all, shared, records, breathe, take, taken, leave, settled };
+  const runtime = {
+    control,
+    steeringAt: cp.steeringAt,
+    hostAt: cp.hostAt,
+    rings,
+    ringsPlan: plan,
+    queueRings: shared,
+    arenas: queues.map(() => createArena(4096)),
+    brokers: queues.map((port) => ({ port })),
+    workerThreads: queues.map((_, w) => ({ index: 1 + w })),
+  } as unknown as RuntimePlan;
+  return { plan: runtime, fabric, net, queues, all, shared, records, breathe, take, taken, leave, settled };
 }
 
 test('the sender picks the queue by the flow, whichever worker serves it', () => {
@@ -300,6 +314,34 @@ test('a frame that comes home leaves a trace: a broker that dies behind it has n
   assert.is(words[at + L.RING_HEAD], 1);
   leave(0);
   leave(1);
+  settled();
+});
+
+test('a broker that dies with crossings offered and not published: the receiver gets them, the books say so, all comes home', () => {
+  const other = 1 - QUEUE;
+  const { net, queues, all, plan, taken, take, breathe, leave, settled, records } = rig(other);
+  for (let i = 0; i < 12; i++) assert.is(net.send(queues[0]!, i), 1);
+  net.port.flush();
+  breathe();
+  for (let i = 12; i < 15; i++) assert.is(net.send(queues[0]!, i), 1);
+  net.port.flush();
+  const dead = all[QUEUE]!;
+  dead.dispatcher.pull();
+  const ring = all[other]!.worker.redirectIn[QUEUE]!;
+  assert.is(ring.readyNow(), 12);
+  const v = dead.counters.v;
+  // Its last frame was on the ring and not yet counted.
+  v[C_RX_DELIVERED]!--;
+  const estate = new Estate(plan, QUEUE);
+  const heir = attachPort(queues[QUEUE]!, null);
+  estate.settle(dead.stack, dead.counters, null);
+  assert.is(ring.readyNow(), 15);
+  assert.equal([v[C_RX_PACKETS], v[C_RX_DELIVERED], dropsTotal(v)], [15, 15, 0]);
+  taken.n += take(other, ring);
+  heir.flush();
+  heir.detach();
+  records[QUEUE]!.set(T_STATE, TS_STOPPED);
+  leave(other);
   settled();
 });
 
