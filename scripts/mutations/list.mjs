@@ -898,6 +898,13 @@ export const MUTATIONS = [
     tests: ['unit/workers/queueLink'],
   },
   {
+    name: 'burial: the claims of a worker that dies again before it listens are given up',
+    file: `${IN}workers/burial.js`,
+    find: 'record.set(T_UNSETTLED, 1);',
+    replace: '',
+    tests: ['unit/workers/queueLink'],
+  },
+  {
     name: 'burial: the books of a dead worker stay open',
     file: `${IN}workers/burial.js`,
     find: 'v[C_DROP + DROP_WORKER_DIED] += v[C_RX_PACKETS] - sum;',

@@ -12,7 +12,6 @@ import {
   T_HEARTBEAT,
   T_LIFE,
   T_STATE,
-  T_UNSETTLED,
   ThreadRecord,
   TS_FAILED,
   TS_RUNNING,
@@ -64,7 +63,6 @@ export class WorkerLives {
     this.bellOf(worker).awake();
     if (this.plan.dispatcher === null) return;
     reformatArena(this.plan.arenas[worker]!);
-    record.set(T_UNSETTLED, 1);
     record.set(T_LIFE, LIFE_ALIVE);
     this.tellBroker();
   }

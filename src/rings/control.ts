@@ -21,7 +21,7 @@
  * | 11     | life LIFE_* of a worker                                     | main, its broker |
  * | 12     | deaths announced to this broker                             | main   |
  * | 13     | signals to hand to the program, bit n is signal n           | both   |
- * | 14     | not 0: its claims are its forerunner's, too, until its program has had time to listen again | main, then thread |
+ * | 14     | not 0: its claims are its forerunner's, too, until its program has had time to listen again | who buried that, then thread |
  * | 16..31 | name, UTF-8, zero-padded (64 bytes)                         | main   |
  * | 32..63 | the doorbell (doorbell.ts)                                  | both   |
  * | 64..   | counters (counters.ts)                                      | thread |

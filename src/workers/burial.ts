@@ -140,6 +140,12 @@ export function withdrawClaims(steering: Steering, worker: number, remains: Rema
   });
 }
 
+/** The claims of a dead worker, whoever buries it: from here on those that stay are unsettled, until a successor has listened. */
+function settleClaims(steering: Steering, worker: number, remains: Remains | null, record: ThreadRecord): void {
+  withdrawClaims(steering, worker, remains, record.get(T_UNSETTLED) !== 0);
+  record.set(T_UNSETTLED, 1);
+}
+
 /** What was sent on to a worker that will not come for it goes home: received by it, and dropped. `v`: its counters. */
 function discardRing(words: Int32Array, at: number, v: Float64Array, frames: FrameTable, free: (f: number) => void): void {
   const ring = new RingConsumer(words, at);
@@ -232,7 +238,7 @@ class UndertakerOfBroker implements Undertaker {
     this.worker = w;
     this.untilMs = (e.clock[1]! + RST_MS) | 0;
     this.remains = Remains.of(e.arenas[w]!);
-    withdrawClaims(e.steering, w, this.remains, e.records[w]!.get(T_UNSETTLED) !== 0);
+    settleClaims(e.steering, w, this.remains, e.records[w]!);
     this.counters = new Counters(e.control, e.records[w]!.countersAt);
     const { received, redirected } = settledCounts(e.rings, e.ringsPlan, w);
     closeBooks(this.counters.v, received, redirected);
@@ -327,7 +333,7 @@ export class Estate {
       closeBrokerBooks(broker.v, (handed + redirected - own) | 0);
     }
     const record = new ThreadRecord(plan.control, plan.workerThreads[worker]!.index);
-    withdrawClaims(new Steering(plan.control, plan.steeringAt), worker, remains, false);
+    settleClaims(new Steering(plan.control, plan.steeringAt), worker, remains, record);
     record.set(T_LISTENERS, 0);
     if (remains !== null && sender !== null) {
       const random = systemRandom();

@@ -4,7 +4,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { attachPort } from '../../../src/ports/attach.ts';
 import { createSwitch } from '../../../src/ports/switch.ts';
-import { createArena } from '../../../src/rings/arena.ts';
+import { createArena, SharedArena } from '../../../src/rings/arena.ts';
 import {
   formatControl,
   LIFE_ALIVE,
@@ -12,6 +12,7 @@ import {
   planControl,
   T_LIFE,
   T_STATE,
+  T_UNSETTLED,
   ThreadRecord,
   TS_STOPPED,
 } from '../../../src/rings/control.ts';
@@ -23,6 +24,8 @@ import { BrokerPort, createPortRings, planPortRings, WorkerPort } from '../../..
 import { createQueueRings, hungryWord, leavingWord, succeedQueue } from '../../../src/rings/queueRings.ts';
 import { RingConsumer } from '../../../src/rings/spsc.ts';
 import { hashModulo, STEER_RETA, STEER_TCP, Steering } from '../../../src/rings/steering.ts';
+import { LISTEN } from '../../../src/stack/tcp/states.ts';
+import { Tcb } from '../../../src/stack/tcp/tcb.ts';
 import { flowHash } from '../../../src/wire/flow.ts';
 import { Estate } from '../../../src/workers/burial.ts';
 import { createDispatcher } from '../../../src/workers/dispatcher.ts';
@@ -161,11 +164,11 @@ function rig(served: number, sendsHome = false, redirect = 16) {
     rings,
     ringsPlan: plan,
     queueRings: shared,
-    arenas: queues.map(() => createArena(4096)),
+    arenas: queues.map(() => createArena(65536)),
     brokers: queues.map((port) => ({ port })),
     workerThreads: queues.map((_, w) => ({ index: 1 + w })),
   } as unknown as RuntimePlan;
-  return { plan: runtime, fabric, net, queues, all, shared, records, breathe, take, taken, leave, settled };
+  return { plan: runtime, fabric, net, queues, all, shared, records, steering, breathe, take, taken, leave, settled };
 }
 
 test('the sender picks the queue by the flow, whichever worker serves it', () => {
@@ -342,6 +345,31 @@ test('a broker that dies with crossings offered and not published: the receiver 
   heir.detach();
   records[QUEUE]!.set(T_STATE, TS_STOPPED);
   leave(other);
+  settled();
+});
+
+test('a worker that dies again before its program has listened again keeps the ports it shares: survivors’ flows do not move', () => {
+  const { plan, records, steering, settled, leave, all } = rig(1);
+  const record = records[1]!;
+  /** It dies, and the thread in its place buries it; `listens`: it had a listener. */
+  const dies = (listens: boolean): boolean => {
+    if (listens) {
+      const tcb = new Tcb(new SharedArena(plan.arenas[1]!), 16);
+      tcb.state[1] = LISTEN;
+      tcb.ports[1] = PORT;
+    }
+    record.set(T_LIFE, LIFE_DEAD);
+    new Estate(plan, 1).settle(all[1]!.stack, all[1]!.counters, null);
+    assert.is(record.get(T_LIFE), LIFE_ALIVE);
+    return steering.serves(STEER_TCP, PORT, 1);
+  };
+  assert.is(dies(true), true);
+  assert.is(dies(false), true, 'its forerunner’s listeners stand');
+  // Its program has had time to listen, and did not.
+  record.set(T_UNSETTLED, 0);
+  assert.is(dies(false), false);
+  leave(0);
+  leave(1);
   settled();
 });
 
