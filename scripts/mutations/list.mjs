@@ -182,7 +182,7 @@ export const MUTATIONS = [
   },
   {
     name: 'generation: not bumped when a frame comes home',
-    file: `${IN}ports/switchPort.js`,
+    file: `${IN}rings/frameTable.js`,
     find: 't.generation[f] = (t.generation[f] + 1) & GENERATION_MASK;',
     replace: '',
     tests: ['unit/ports', 'sim/transfer', 'sim/chaos'],

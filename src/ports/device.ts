@@ -5,11 +5,10 @@
 import { randomBytes } from 'node:crypto';
 import { constants } from 'node:os';
 import { DROP_DEVICE_RING, DROP_REASONS } from '../rings/drops.ts';
-import { createFrameTable, FrameTable, sweepHost } from '../rings/frameTable.ts';
+import { createFrameTable, FrameTable, markFree, sweepHost } from '../rings/frameTable.ts';
 import {
   FRAME_BYTES_MAX,
   FRAME_BYTES_MIN,
-  GENERATION_MASK,
   HEADROOM,
   MAX_WORKERS,
   OWNER_BROKER,
@@ -259,14 +258,11 @@ class DevicePort implements Port {
 
   // hot: per packet
   free(frameId: number): void {
-    const t = this.frames;
     const words = this.words;
     const free = words[P_FREE]!;
-    t.generation[frameId] = (t.generation[frameId]! + 1) & GENERATION_MASK;
-    t.next[frameId] = -1;
     words[P_STACK + free] = frameId;
     words[P_FREE] = free + 1;
-    t.owner[frameId] = OWNER_FREE;
+    markFree(this.frames, frameId);
   }
 
   available(): number {

@@ -17,13 +17,12 @@
  * is a thread of its own · the rings.
  */
 import { BELL_EVENTFD, BELL_WORDS } from '../rings/doorbell.ts';
-import { auditFrames, createFrameTable, FrameTable } from '../rings/frameTable.ts';
+import { auditFrames, createFrameTable, FrameTable, markFree } from '../rings/frameTable.ts';
 import type { FrameAudit } from '../rings/frameTable.ts';
 import {
   DESC_WORDS,
   FRAME_BYTES_MAX,
   FRAME_BYTES_MIN,
-  GENERATION_MASK,
   KIND_RINGS,
   OWNER_FREE,
   REGION_BYTES_MAX,
@@ -305,10 +304,7 @@ export function createSwitch(config: SwitchConfig): Switch {
 
 function settleRings(words: Int32Array, plan: SwitchPlan, frames: FrameTable): void {
   const home = (f: number): void => {
-    if (f < 0 || f >= frames.frames || frames.owner[f] === OWNER_FREE) return;
-    frames.generation[f] = (frames.generation[f]! + 1) & GENERATION_MASK;
-    frames.next[f] = -1;
-    frames.owner[f] = OWNER_FREE;
+    if (f >= 0 && f < frames.frames && frames.owner[f] !== OWNER_FREE) markFree(frames, f);
   };
   for (const at of [...plan.pair, ...plan.home]) {
     if (at < 0) continue;

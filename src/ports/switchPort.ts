@@ -3,7 +3,7 @@
  */
 import type { RingEventfd } from '../rings/doorbell.ts';
 import { DROP_BAD_DESCRIPTOR, DROP_CLOSING, DROP_REASONS } from '../rings/drops.ts';
-import { FrameTable, frameValid, settleFrame, settleTrain, sweepHost } from '../rings/frameTable.ts';
+import { FrameTable, frameValid, markFree, settleFrame, settleTrain, sweepHost } from '../rings/frameTable.ts';
 import {
   checkHeader,
   D_DATA,
@@ -12,7 +12,6 @@ import {
   D_REGION_GEN,
   DESC_WORDS,
   F_TRAIN,
-  GENERATION_MASK,
   KIND_RINGS,
   OWNER_BROKER,
   OWNER_FREE,
@@ -234,10 +233,7 @@ export class SwitchPort implements Port {
 
   // hot: per packet
   private comeHome(f: number): void {
-    const t = this.frames;
-    t.generation[f] = (t.generation[f]! + 1) & GENERATION_MASK;
-    t.next[f] = -1;
-    t.owner[f] = OWNER_FREE;
+    markFree(this.frames, f);
     this.empty[this.top++] = f;
   }
 

@@ -107,6 +107,14 @@ export function frameValid(t: FrameTable, frameId: number, generation: number): 
   return frameId >= 0 && frameId < t.frames && (t.generation[frameId]! & GENERATION_MASK) === (generation & GENERATION_MASK);
 }
 
+// hot: per packet
+/** The frame is free: descriptors that still name it are stale from here on. On which free list it stands is its port's affair. */
+export function markFree(t: FrameTable, f: number): void {
+  t.generation[f] = (t.generation[f]! + 1) & GENERATION_MASK;
+  t.next[f] = -1;
+  t.owner[f] = OWNER_FREE;
+}
+
 export interface FrameAudit {
   free: number;
   device: number;

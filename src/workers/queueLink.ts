@@ -7,7 +7,8 @@ import { LIFE_DEAD, T_LIFE, T_STATE, TS_STOPPED, type ThreadRecord } from '../ri
 import { C_DROP, C_HOST_DELIVERED, C_REDIRECTED, C_RX_DELIVERED, type Counters } from '../rings/counters.ts';
 import type { Doorbell } from '../rings/doorbell.ts';
 import { DROP_CLOSING } from '../rings/drops.ts';
-import { D_FLAGS_GSO, D_FRAME, DESC_WORDS, F_REDIRECTED, GENERATION_MASK, OWNER_FREE, OWNER_RING } from '../rings/layout.ts';
+import { markFree } from '../rings/frameTable.ts';
+import { D_FLAGS_GSO, D_FRAME, DESC_WORDS, F_REDIRECTED, OWNER_RING } from '../rings/layout.ts';
 import { hungryWord, leavingWord, type QueueRings } from '../rings/queueRings.ts';
 import { RingConsumer, RingProducer } from '../rings/spsc.ts';
 import type { FrameReturn } from './frameReturn.ts';
@@ -208,7 +209,8 @@ export class QueueLink {
       if (this.left[q] === 0) continue;
       const lost = new RingConsumer(this.words, rings.home[this.queue * rings.queues + q]!);
       for (let n = lost.readyNow(); n > 0; n--) {
-        markFree(port, lost.words[lost.slot(0)]!);
+        // Free, on a list that nobody has any more.
+        markFree(port.frames, lost.words[lost.slot(0)]!);
         lost.take(1);
       }
       lost.flush();
@@ -244,12 +246,4 @@ export class QueueLink {
     }
     lost.flush();
   }
-}
-
-/** A frame of a queue whose broker has left: free, on a list that nobody has any more. */
-function markFree(port: Port, f: number): void {
-  const t = port.frames;
-  t.generation[f] = (t.generation[f]! + 1) & GENERATION_MASK;
-  t.next[f] = -1;
-  t.owner[f] = OWNER_FREE;
 }
