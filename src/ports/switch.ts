@@ -20,6 +20,7 @@ import { BELL_EVENTFD, BELL_WORDS } from '../rings/doorbell.ts';
 import { auditFrames, createFrameTable, FrameTable, markFree } from '../rings/frameTable.ts';
 import type { FrameAudit } from '../rings/frameTable.ts';
 import {
+  D_FRAME,
   DESC_WORDS,
   FRAME_BYTES_MAX,
   FRAME_BYTES_MIN,
@@ -29,7 +30,8 @@ import {
   ringWords,
   writeHeader,
 } from '../rings/layout.ts';
-import { formatRing, RingConsumer } from '../rings/spsc.ts';
+import { formatRing } from '../rings/spsc.ts';
+import { drainRing } from '../rings/succession.ts';
 import { formatMac, parseMac } from '../wire/ethernet.ts';
 import { checkImpairment } from './impairment.ts';
 import type { Impairment } from './impairment.ts';
@@ -306,20 +308,16 @@ function settleRings(words: Int32Array, plan: SwitchPlan, frames: FrameTable): v
   const home = (f: number): void => {
     if (f >= 0 && f < frames.frames && frames.owner[f] !== OWNER_FREE) markFree(frames, f);
   };
-  for (const at of [...plan.pair, ...plan.home]) {
-    if (at < 0) continue;
-    const ring = new RingConsumer(words, at);
-    while (ring.readyNow() > 0) {
-      for (let f = words[ring.slot(0)]!; f >= 0 && f < frames.frames; ) {
-        const next = frames.next[f]!;
-        home(f);
-        // A home ring carries single frames; what `next` says of them is of no meaning any more.
-        f = ring.slotWords === 1 ? -1 : next;
-      }
-      ring.take(1);
+  const homeTrain = (first: number): void => {
+    for (let f = first; f >= 0 && f < frames.frames; ) {
+      const next = frames.next[f]!;
+      home(f);
+      f = next;
     }
-    ring.flush();
-  }
+  };
+  for (const at of plan.pair) if (at >= 0) drainRing(words, at, (s) => homeTrain(words[s + D_FRAME]!));
+  // A home ring carries single frames; what `next` says of them is of no meaning any more.
+  for (const at of plan.home) if (at >= 0) drainRing(words, at, (s) => home(words[s]!));
 }
 
 function describeOffloads(caps: PortCaps, queues: number): Offload[] {

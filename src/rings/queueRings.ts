@@ -11,8 +11,8 @@
  */
 import { type FrameTable, settleFrame } from './frameTable.ts';
 import { D_FRAME, DESC_WORDS, KIND_RINGS, OWNER_BROKER, OWNER_RING, ringWords, writeHeader } from './layout.ts';
-import { formatRing, RingConsumer } from './spsc.ts';
-import { succeedConsumer, succeedProducer } from './succession.ts';
+import { formatRing } from './spsc.ts';
+import { drainRing, succeedConsumer, succeedProducer } from './succession.ts';
 
 export const HOST_QUEUE_SLOTS = 64;
 const LINE = 32;
@@ -78,14 +78,7 @@ export function succeedQueue(rings: QueueRings, queue: number, frames: FrameTabl
 /** At the very end, when no thread runs: the frames between dead `queue` and the others, each handed to `free`. */
 export function drainQueue(rings: QueueRings, queue: number, free: (frameId: number) => void): void {
   const words = new Int32Array(rings.block);
-  const drain = (at: number): void => {
-    const ring = new RingConsumer(words, at);
-    for (let n = ring.readyNow(); n > 0; n--) {
-      free(words[ring.slot(0) + D_FRAME]!);
-      ring.take(1);
-    }
-    ring.flush();
-  };
+  const drain = (at: number): void => drainRing(words, at, (s) => free(words[s + D_FRAME]!));
   for (let other = 0; other < rings.queues; other++) {
     if (other === queue) continue;
     drain(rings.home[queue * rings.queues + other]!);

@@ -7,6 +7,7 @@
  * consumer says `claiming`, changes the owner, says `claimed`; so the heir goes on behind `claimed`, and at most one slot
  * before it is half taken: when the two words differ.
  */
+import { RingConsumer } from './spsc.ts';
 import { RING_CAPACITY, RING_CLAIMED, RING_CLAIMING, RING_HEAD, RING_OFFERED, RING_SLOT_WORDS, RING_SLOTS, RING_TAIL } from './layout.ts';
 
 /** Word index of the slot that free-running `index` names. */
@@ -41,6 +42,19 @@ export function succeedConsumer(words: Int32Array, at: number, settle: (slot: nu
     words[at + RING_CLAIMED] = claiming;
   }
   if (((taken - head) | 0) > 0) Atomics.store(words, at + RING_HEAD, taken);
+}
+
+/**
+ * Nobody else reads the ring at word `at` any more: this side takes all that stands in it. `each` is called with the word of every
+ * slot, in order. A producer that lives on must have flushed.
+ */
+export function drainRing(words: Int32Array, at: number, each: (slot: number) => void): void {
+  const ring = new RingConsumer(words, at);
+  for (let n = ring.readyNow(); n > 0; n--) {
+    each(ring.slot(0));
+    ring.take(1);
+  }
+  ring.flush();
 }
 
 /** The consumer has died and what the ring holds is found otherwise (by owner): it is empty from here on. */

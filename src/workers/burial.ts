@@ -24,8 +24,7 @@ import { D_FRAME, RING_TAIL } from '../rings/layout.ts';
 import { type PortRingsPlan, settledCounts, succeedRedirects } from '../rings/portRings.ts';
 import { drainQueue, succeedQueue } from '../rings/queueRings.ts';
 import { STEER_TCP, STEER_UDP, Steering } from '../rings/steering.ts';
-import { RingConsumer } from '../rings/spsc.ts';
-import { emptyRing } from '../rings/succession.ts';
+import { drainRing, emptyRing } from '../rings/succession.ts';
 import { LEN_RESET_FRAME, Remains } from '../stack/tcp/remains.ts';
 import type { Dispatcher } from './dispatcher.ts';
 import { type RuntimePlan, systemRandom, type Thread } from './plan.ts';
@@ -148,18 +147,15 @@ function settleClaims(steering: Steering, worker: number, remains: Remains | nul
 
 /** What was sent on to a worker that will not come for it goes home: received by it, and dropped. `v`: its counters. */
 function discardRing(words: Int32Array, at: number, v: Float64Array, frames: FrameTable, free: (f: number) => void): void {
-  const ring = new RingConsumer(words, at);
-  for (let n = ring.readyNow(); n > 0; n--) {
+  drainRing(words, at, (s) => {
     v[C_RX_PACKETS]!++;
     v[C_DROP + DROP_WORKER_DIED]!++;
-    for (let f = words[ring.slot(0) + D_FRAME]!; f >= 0; ) {
+    for (let f = words[s + D_FRAME]!; f >= 0; ) {
       const next = frames.next[f]!;
       free(f);
       f = next;
     }
-    ring.take(1);
-  }
-  ring.flush();
+  });
 }
 
 class UndertakerOfBroker implements Undertaker {

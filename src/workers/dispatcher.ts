@@ -25,8 +25,7 @@ import { DROP_CLOSING, DROP_REASONS, DROP_RING_FULL_DATA, DROP_RING_FULL_SYN, DR
 import { D_DATA, D_FRAME, D_HASH, D_TOTAL, DESC_WORDS, OWNER_RING, OWNER_RING_OF } from '../rings/layout.ts';
 import { sweepWorker } from '../rings/frameTable.ts';
 import { type BrokerPort, keepAgain, keepUntaken } from '../rings/portRings.ts';
-import { RingConsumer } from '../rings/spsc.ts';
-import { emptyRing } from '../rings/succession.ts';
+import { drainRing, emptyRing } from '../rings/succession.ts';
 import type { Steering } from '../rings/steering.ts';
 import type { Host, HostOptions } from '../stack/host.ts';
 import { Classified, classify, KIND_ARP, KIND_DROP } from '../wire/flow.ts';
@@ -344,14 +343,11 @@ export function createDispatcher(env: DispatcherEnv): Dispatcher {
     dropOverflow(w, DROP_CLOSING);
     // Nobody reads the rings towards the worker any more: this side takes its place as consumer.
     b.flush();
-    const rx = new RingConsumer(b.rx.words, b.rx.base);
-    for (let n = rx.readyNow(); n > 0; n--) {
-      home.freeTrain(rx.words[rx.slot(0) + D_FRAME]!);
-      rx.take(1);
+    drainRing(b.rx.words, b.rx.base, (s) => {
+      home.freeTrain(b.rx.words[s + D_FRAME]!);
       v[C_RX_DELIVERED]!--;
       v[C_DROP + DROP_CLOSING]!++;
-    }
-    rx.flush();
+    });
     home.drain(b.grant);
     port.flush();
   }

@@ -2,7 +2,8 @@
 import type { Port } from '../ports/port.ts';
 import { C_DROP, C_RING_SLOTS, type Counters } from '../rings/counters.ts';
 import { DROP_BAD_DESCRIPTOR } from '../rings/drops.ts';
-import { RingConsumer, type RingProducer } from '../rings/spsc.ts';
+import type { RingConsumer, RingProducer } from '../rings/spsc.ts';
+import { drainRing } from '../rings/succession.ts';
 import type { QueueLink } from './queueLink.ts';
 
 /** Ids taken from a ring at a time. */
@@ -64,11 +65,6 @@ export class FrameReturn {
   /** Takes back the frames, one a slot, in a ring that nobody reads any more: this side is its consumer from now on. */
   drain(ring: RingProducer): void {
     ring.flush();
-    const left = new RingConsumer(ring.words, ring.base);
-    for (let n = left.readyNow(); n > 0; n--) {
-      this.free(left.words[left.slot(0)]!);
-      left.take(1);
-    }
-    left.flush();
+    drainRing(ring.words, ring.base, (s) => this.free(ring.words[s]!));
   }
 }

@@ -11,6 +11,7 @@ import { markFree } from '../rings/frameTable.ts';
 import { D_FLAGS_GSO, D_FRAME, DESC_WORDS, F_REDIRECTED, OWNER_RING } from '../rings/layout.ts';
 import { hungryWord, leavingWord, type QueueRings } from '../rings/queueRings.ts';
 import { RingConsumer, RingProducer } from '../rings/spsc.ts';
+import { drainRing } from '../rings/succession.ts';
 import type { FrameReturn } from './frameReturn.ts';
 
 export interface QueueLinkEnv {
@@ -207,43 +208,32 @@ export class QueueLink {
     this.flush();
     for (let q = 0; q < this.left.length; q++) {
       if (this.left[q] === 0) continue;
-      const lost = new RingConsumer(this.words, rings.home[this.queue * rings.queues + q]!);
-      for (let n = lost.readyNow(); n > 0; n--) {
-        // Free, on a list that nobody has any more.
-        markFree(port.frames, lost.words[lost.slot(0)]!);
-        lost.take(1);
-      }
-      lost.flush();
+      // Free, on a list that nobody has any more.
+      drainRing(this.words, rings.home[this.queue * rings.queues + q]!, (s) => markFree(port.frames, this.words[s]!));
     }
   }
 
   private takeCrossings(ring: RingProducer, home: FrameReturn, broker: Counters, worker: Counters): void {
     ring.flush();
-    const lost = new RingConsumer(ring.words, ring.base);
-    for (let n = lost.readyNow(); n > 0; n--) {
-      const s = lost.slot(0);
-      const redirected = (lost.words[s + D_FLAGS_GSO]! & F_REDIRECTED) !== 0;
+    const { words } = ring;
+    drainRing(words, ring.base, (s) => {
+      const redirected = (words[s + D_FLAGS_GSO]! & F_REDIRECTED) !== 0;
       const v = redirected ? worker.v : broker.v;
       if (redirected) v[C_REDIRECTED]!--;
       v[C_RX_DELIVERED]!--;
       v[C_DROP + DROP_CLOSING]!++;
-      home.freeTrain(lost.words[s + D_FRAME]!);
-      lost.take(1);
-    }
-    lost.flush();
+      home.freeTrain(words[s + D_FRAME]!);
+    });
   }
 
   private takeHostFrames(ring: RingProducer, home: FrameReturn, broker: Counters): void {
     ring.flush();
-    const lost = new RingConsumer(ring.words, ring.base);
     const v = broker.v;
-    for (let n = lost.readyNow(); n > 0; n--) {
+    drainRing(ring.words, ring.base, (s) => {
       v[C_RX_DELIVERED]!--;
       v[C_HOST_DELIVERED]!--;
       v[C_DROP + DROP_CLOSING]!++;
-      home.free(lost.words[lost.slot(0) + D_FRAME]!);
-      lost.take(1);
-    }
-    lost.flush();
+      home.free(ring.words[s + D_FRAME]!);
+    });
   }
 }
