@@ -2,9 +2,10 @@
  * The types that follow from the table of keys, and look-ups in it. In a `Config` the key `tcp.time-wait-ms` is flat
  * camelCase: `tcpTimeWaitMs`.
  */
-import { type KeySpec, SCHEMA } from './keys.ts';
+import type { KeySpec } from './keySpec.ts';
+import { SCHEMA } from './keys.ts';
 
-export type { KeySpec } from './keys.ts';
+export type { KeySpec } from './keySpec.ts';
 
 type Entry = (typeof SCHEMA)[number];
 export type Key = Entry['key'];
