@@ -7,15 +7,12 @@
 // 2026, sendmmsg and ring: 66 bytes 753 and 752 ns, 1,514 bytes 815 and 820 ns, 65,226 bytes 4.8 and 11.5 us.
 #include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
 #include <net/if.h>
 #include <net/if_arp.h>
-#include <poll.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -25,6 +22,7 @@
 #include <memory>
 
 #include "../burst/checksum.h"
+#include "polled.h"
 #include "vnet.h"
 
 #ifndef PACKET_IGNORE_OUTGOING
@@ -111,19 +109,15 @@ struct Datagrams {
   }
 };
 
-class Packet final : public Device {
+class Packet final : public PolledDevice {
  public:
   ~Packet() override {
     if (ring_ != nullptr) munmap(ring_, ringBytes_);
-    if (fd_ >= 0) ::close(fd_);
-    if (wakeFd_ >= 0) ::close(wakeFd_);
   }
   int open(const PortOptions& options, PortFacts& facts, std::string& what) override;
   int32_t rxBurst(PortMemory& m, int32_t* desc, int32_t max) override;
   int32_t txBurst(PortMemory& m, int32_t* desc, int32_t n) override;
   bool wait(PortMemory& m, int bellFd, int ms) override;
-  int descriptors(int* fds) override;
-  void wake() override;
   void close() override;
 
  private:
@@ -136,6 +130,7 @@ class Packet final : public Device {
   void countLost(PortMemory& m);
   void lookAtLink(PortMemory& m);
   void lookAround(PortMemory& m);
+  void failing(PortMemory& m) override { lookAround(m); }
   bool filled() const { return (__atomic_load_n(&slot()->tp_status, __ATOMIC_ACQUIRE) & TP_STATUS_USER) != 0; }
   bool stalled();
   tpacket2_hdr* slot() const { return reinterpret_cast<tpacket2_hdr*>(ring_ + (next_ / kBlockSlots) * kBlockBytes + (next_ % kBlockSlots) * kSlotBytes); }
@@ -144,12 +139,9 @@ class Packet final : public Device {
     return err;
   }
 
-  int fd_ = -1;
-  int wakeFd_ = -1;
   int ifindex_ = 0;
   int32_t mtu_ = 1500;
   std::string name_;
-  std::atomic<bool> closed_{false};
   uint8_t* ring_ = nullptr;
   size_t ringBytes_ = 0;
   uint32_t slots_ = 0, next_ = 0;
@@ -276,9 +268,9 @@ int Packet::open(const PortOptions& options, PortFacts& facts, std::string& what
     if (err == EPERM || err == EACCES) return refuse(what, "cannot open a packet socket (run as root, or give the process CAP_NET_RAW)", err);
     return refuse(what, "cannot open a packet socket", err);
   }
-  wakeFd_ = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-  if (wakeFd_ < 0) return refuse(what, "eventfd", errno);
-  int err = findInterface(options, facts, what);
+  int err = makeWake();
+  if (err != 0) return refuse(what, "eventfd", err);
+  err = findInterface(options, facts, what);
   if (err == 0) err = makeRing(options, facts, what);
   if (err == 0) err = listen(options, facts, what);
   if (err != 0) return err;
@@ -452,24 +444,7 @@ bool Packet::wait(PortMemory& m, int bellFd, int ms) {
     if (!filled()) lookAround(m);
     return filled();
   }
-  pollfd p[3] = {{fd_, POLLIN, 0}, {wakeFd_, POLLIN, 0}, {bellFd, POLLIN, 0}};
-  if (poll(p, bellFd >= 0 ? 3 : 2, ms) <= 0) return false;
-  if ((p[0].revents & POLLERR) != 0) lookAround(m);
-  uint64_t rings;
-  if ((p[1].revents & POLLIN) != 0 && read(wakeFd_, &rings, sizeof rings) < 0) return false;
-  if (bellFd >= 0 && (p[2].revents & POLLIN) != 0 && read(bellFd, &rings, sizeof rings) < 0) return (p[0].revents & POLLIN) != 0;
-  return (p[0].revents & POLLIN) != 0 && !closed_.load();
-}
-
-int Packet::descriptors(int* fds) {
-  fds[0] = fd_;
-  fds[1] = wakeFd_;
-  return 2;
-}
-
-void Packet::wake() {
-  const uint64_t one = 1;
-  if (wakeFd_ >= 0 && write(wakeFd_, &one, sizeof one) < 0) return;  // EAGAIN: ringing already
+  return PolledDevice::wait(m, bellFd, ms);
 }
 
 // The socket goes at once, with its address in the NIC's filter and its place in the group: a mapping would keep it alive, so
@@ -477,15 +452,7 @@ void Packet::wake() {
 void Packet::close() {
   if (closed_.exchange(true)) return;
   if (ring_ != nullptr && mmap(ring_, ringBytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED) return;
-  if (fd_ < 0) return;
-  const int null = ::open("/dev/null", O_RDWR | O_NONBLOCK | O_CLOEXEC);
-  if (null < 0) {
-    ::close(fd_);
-    fd_ = -1;
-    return;
-  }
-  dup3(null, fd_, O_CLOEXEC);
-  ::close(null);
+  blank();
 }
 
 }  // namespace

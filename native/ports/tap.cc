@@ -4,9 +4,7 @@
 #include <fcntl.h>
 #include <linux/if_tun.h>
 #include <net/if.h>
-#include <poll.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
@@ -14,6 +12,7 @@
 
 #include <memory>
 
+#include "polled.h"
 #include "vnet.h"
 
 namespace flowring {
@@ -25,19 +24,11 @@ constexpr int32_t kBounceBytes = 65536 + 64;
 constexpr int32_t kSmallAfter = 64;
 constexpr int32_t kMinLinear = 128;
 
-class Tap final : public Device {
+class Tap final : public PolledDevice {
  public:
-  ~Tap() override {
-    if (fd_ >= 0) ::close(fd_);
-    if (wakeFd_ >= 0) ::close(wakeFd_);
-  }
   int open(const PortOptions& options, PortFacts& facts, std::string& what) override;
   int32_t rxBurst(PortMemory& m, int32_t* desc, int32_t max) override;
   int32_t txBurst(PortMemory& m, int32_t* desc, int32_t n) override;
-  bool wait(PortMemory& m, int bellFd, int ms) override;
-  int descriptors(int* fds) override;
-  void wake() override;
-  void close() override;
 
  private:
   int attachInterface(PortOptions& options, std::string& what);
@@ -46,12 +37,9 @@ class Tap final : public Device {
   int32_t plan(const PortMemory& m, int32_t free);
   bool receive(PortMemory& m, int32_t* d, int32_t len, int32_t planned);
   bool rescatter(PortMemory& m, int32_t len, int32_t planned, int32_t hdr, int32_t gso, int32_t* links);
-  void vanish(PortMemory& m);
+  void failing(PortMemory& m) override;
 
-  int fd_ = -1;
-  int wakeFd_ = -1;
   int32_t mtu_ = 1500;
-  std::atomic<bool> closed_{false};
   // What the next super-segment is expected to look like, and how long ago the last one was.
   int32_t predHdr_ = 66, predGso_ = 1448, sinceTrain_ = kSmallAfter;
   // Receiving and sending have their own: they may be two threads' business.
@@ -163,8 +151,7 @@ int Tap::open(const PortOptions& asked, PortFacts& facts, std::string& what) {
   int size = kVnetBytes;
   if (ioctl(fd_, TUNSETVNETHDRSZ, &size) != 0) return what = "tap:" + options.name + ": TUNSETVNETHDRSZ 10 refused", errno;
   negotiate(options.offload, facts);
-  wakeFd_ = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-  if (wakeFd_ < 0) return what = "tap:" + options.name + ": eventfd", errno;
+  if ((err = makeWake()) != 0) return what = "tap:" + options.name + ": eventfd", err;
   return setUp(options, facts, what);
 }
 
@@ -302,46 +289,12 @@ int32_t Tap::txBurst(PortMemory& m, int32_t* desc, int32_t n) {
 
 // The interface was deleted. It does not come back, and its descriptor says so to every poll, at once: every sleep would end with
 // it. A timer that never rings takes its place, which is quiet, and refuses what is sent.
-void Tap::vanish(PortMemory& m) {
+void Tap::failing(PortMemory& m) {
   m.own[P_LINK] = ENODEV;
   const int quiet = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
   if (quiet < 0) return;
   if (!closed_.load()) dup3(quiet, fd_, O_CLOEXEC);
   ::close(quiet);
-}
-
-bool Tap::wait(PortMemory& m, int bellFd, int ms) {
-  pollfd p[3] = {{fd_, POLLIN, 0}, {wakeFd_, POLLIN, 0}, {bellFd, POLLIN, 0}};
-  if (poll(p, bellFd >= 0 ? 3 : 2, ms) <= 0) return false;
-  if ((p[0].revents & POLLERR) != 0) vanish(m);
-  uint64_t rings;
-  if ((p[1].revents & POLLIN) != 0 && read(wakeFd_, &rings, sizeof rings) < 0) return false;
-  if (bellFd >= 0 && (p[2].revents & POLLIN) != 0 && read(bellFd, &rings, sizeof rings) < 0) return (p[0].revents & POLLIN) != 0;
-  return (p[0].revents & POLLIN) != 0 && !closed_.load();
-}
-
-int Tap::descriptors(int* fds) {
-  fds[0] = fd_;
-  fds[1] = wakeFd_;
-  return 2;
-}
-
-void Tap::wake() {
-  const uint64_t one = 1;
-  if (wakeFd_ >= 0 && write(wakeFd_, &one, sizeof one) < 0) return;  // EAGAIN: ringing already
-}
-
-// The interface goes, the number stays ours: a broker inside a burst meets /dev/null, never somebody else's file.
-void Tap::close() {
-  if (closed_.exchange(true) || fd_ < 0) return;
-  const int null = ::open("/dev/null", O_RDWR | O_NONBLOCK | O_CLOEXEC);
-  if (null < 0) {
-    ::close(fd_);
-    fd_ = -1;
-    return;
-  }
-  dup3(null, fd_, O_CLOEXEC);
-  ::close(null);
 }
 
 }  // namespace
