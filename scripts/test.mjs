@@ -10,16 +10,15 @@
 // A file that cannot run here prints `SKIP <reason>`, one line per skipped test, and exits 0. Under CI=true a skip fails.
 // A file that runs nothing and skips nothing fails. A comment `// test-timeout-seconds: N` in a file moves its bound.
 // The last line is `N passed, N failed`, followed by `, N skipped` when there are any.
-import { spawn } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { boundedRun, endRunning } from './boundedRun.mjs';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 /** Order of the groups, and seconds one file may take. */
 const GROUPS = { unit: 120, native: 180, sim: 240, kernel: 300, cli: 240 };
 const RUNTIMES_SECONDS = 1500;
-const OUTPUT_BYTES_MAX = 4 << 20;
 const CI = process.env.CI === 'true';
 
 const args = process.argv.slice(2);
@@ -56,61 +55,23 @@ function plan() {
   );
 }
 
-let running = null;
-function killGroup(pid, signal) {
-  try {
-    process.kill(-pid, signal);
-  } catch {
-    // the group has ended
-  }
-}
 for (const [signal, code] of [
   ['SIGINT', 130],
   ['SIGTERM', 143],
 ]) {
   process.on(signal, () => {
-    if (running !== null) killGroup(running, 'SIGKILL');
+    endRunning();
     process.exit(code);
   });
 }
 
-/** Runs one command in a process group of its own, so that what it leaves behind ends with it. */
-function runBounded(command, commandArgs, seconds) {
-  return new Promise((resolve) => {
-    const started = Date.now();
-    const child = spawn(command, commandArgs, {
-      cwd: ROOT,
-      detached: true,
-      stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, NO_COLOR: '1', FORCE_COLOR: '0' },
-    });
-    running = child.pid ?? null;
-    let output = '';
-    let timedOut = false;
-    const take = (chunk) => {
-      if (output.length < OUTPUT_BYTES_MAX) output += chunk;
-      if (verbose) process.stdout.write(chunk);
-    };
-    child.stdout.setEncoding('utf8').on('data', take);
-    child.stderr.setEncoding('utf8').on('data', take);
-    const bound = setTimeout(() => {
-      timedOut = true;
-      killGroup(child.pid, 'SIGKILL');
-    }, seconds * 1000);
-    const end = (code, signal) => {
-      clearTimeout(bound);
-      running = null;
-      resolve({ code, signal, output, timedOut, seconds: (Date.now() - started) / 1000 });
-    };
-    child.on('error', (error) => {
-      output += `${error.message}\n`;
-      end(1, null);
-    });
-    // What a test left running would keep the pipes open: end its group when the test itself has ended.
-    child.on('exit', () => killGroup(child.pid, 'SIGKILL'));
-    child.on('close', end);
+const runBounded = (command, commandArgs, seconds) =>
+  boundedRun(command, commandArgs, {
+    cwd: ROOT,
+    env: { ...process.env, NO_COLOR: '1', FORCE_COLOR: '0' },
+    seconds,
+    echo: verbose ? process.stdout : null,
   });
-}
 
 const lastNumber = (text, label) => {
   const all = [...text.matchAll(new RegExp(`^\\s*${label}:\\s+(\\d+)\\s*$`, 'gm'))];

@@ -12,13 +12,17 @@ const REPOSITORY = fileURLToPath(new URL('../../../', import.meta.url));
 const uvu = (...bodies: string[]): string =>
   `import { test } from 'uvu';\n${bodies.map((b, i) => `test('t${i}', () => { ${b} });\n`).join('')}test.run();\n`;
 
+function copyRunner(root: string): void {
+  mkdirSync(join(root, 'scripts'));
+  for (const file of ['scripts/test.mjs', 'scripts/boundedRun.mjs']) copyFileSync(join(REPOSITORY, file), join(root, file));
+}
+
 /** Runs the runner over test files given as group/name -> text. */
 function runTests(files: Record<string, string>, args: string[] = [], env: Record<string, string> = {}) {
   const root = mkdtempSync(join(tmpdir(), 'flowring-runner-'));
   try {
-    mkdirSync(join(root, 'scripts'));
     mkdirSync(join(root, 'test'));
-    copyFileSync(join(REPOSITORY, 'scripts/test.mjs'), join(root, 'scripts/test.mjs'));
+    copyRunner(root);
     symlinkSync(join(REPOSITORY, 'node_modules'), join(root, 'node_modules'));
     writeFileSync(join(root, 'package.json'), '{ "type": "module" }\n');
     for (const [name, text] of Object.entries(files)) {
@@ -110,9 +114,8 @@ test('words choose files, and a word that matches nothing fails', () => {
 test('a source without its compiled file fails', () => {
   const root = mkdtempSync(join(tmpdir(), 'flowring-runner-'));
   try {
-    mkdirSync(join(root, 'scripts'));
     mkdirSync(join(root, 'test/unit'), { recursive: true });
-    copyFileSync(join(REPOSITORY, 'scripts/test.mjs'), join(root, 'scripts/test.mjs'));
+    copyRunner(root);
     writeFileSync(join(root, 'test/unit/a.test.ts'), '');
     const missing = spawnSync(process.execPath, [join(root, 'scripts/test.mjs')], { encoding: 'utf8', env: { ...process.env, CI: '' } });
     assert.is(missing.status, 1);
