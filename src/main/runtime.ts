@@ -9,12 +9,13 @@ import type { PortHandle } from '../ports/port.ts';
 import { CMD_DRAIN, CMD_RUN, CMD_STOP, ThreadRecord } from '../rings/control.ts';
 import { T_COMMAND, T_CPU, T_SIGNALS, T_STATE, TS_FAILED, TS_QUIET, TS_STOPPED } from '../rings/control.ts';
 import { C_CPU_NS, Counters } from '../rings/counters.ts';
-import { BELL_EVENTFD, Doorbell } from '../rings/doorbell.ts';
+import { BELL_EVENTFD, type Doorbell } from '../rings/doorbell.ts';
 import { auditFrames, type FrameAudit, FrameTable } from '../rings/frameTable.ts';
 import type { RingSizes } from '../rings/portRings.ts';
 import type { StackConfig } from '../stack/env.ts';
 import type { IdleMode } from '../workers/driver.ts';
 import {
+  bellAt,
   bellPlace,
   DISPATCHER,
   type HostPlan,
@@ -24,6 +25,7 @@ import {
   type RuntimePlan,
   type ThreadMessage,
   threadPlan,
+  threadRecord,
   TRANSMITTER,
   type WorkerData,
 } from '../workers/plan.ts';
@@ -94,6 +96,8 @@ export class Runtime {
   readonly options: RuntimeOptions;
   readonly plan: RuntimePlan;
   private readonly threads = new Map<number, Worker>();
+  /** By thread id, as `threads`. */
+  private readonly records: ReadonlyMap<number, ThreadRecord>;
   private readonly listeners: { worker: number; address: number; port: number }[] = [];
   private readonly ready = new Set<number>();
   private readonly waiters = new Set<() => void>();
@@ -135,7 +139,9 @@ export class Runtime {
     this.nativeIds = nativeIds;
     this.mainRecord = new ThreadRecord(plan.control, 0);
     this.mainCounters = new Counters(plan.control, this.mainRecord.countersAt);
-    this.lives = new WorkerLives(plan, (id) => this.bellOf(id));
+    const ids = [...this.fronts(), ...plan.workerThreads.keys()];
+    this.records = new Map(ids.map((id) => [id, threadRecord(plan, id)]));
+    this.lives = new WorkerLives(plan, this.records, (id) => this.bellOf(id));
     this.supervisor = new Supervisor(
       options.supervision,
       plan.workerThreads.map((t) => t.name),
@@ -330,18 +336,11 @@ export class Runtime {
   }
 
   private record(id: number): ThreadRecord {
-    return new ThreadRecord(this.plan.control, threadPlan(this.plan, id).index);
+    return this.records.get(id)!;
   }
 
   private bellOf(worker: number): Doorbell {
-    const native = loadNative();
-    const { plan } = this;
-    const place = bellPlace(plan, worker);
-    return new Doorbell(
-      new Int32Array(place.block, 0, place.block.byteLength >> 2),
-      place.at,
-      native === null ? undefined : (fd) => native.eventfdWrite(fd),
-    );
+    return bellAt(bellPlace(this.plan, worker), loadNative());
   }
 
   private command(worker: number, c: number): void {
@@ -451,7 +450,7 @@ export class Runtime {
       netstat: (q) => {
         const filter = { tcp: q.tcp !== false, udp: q.udp !== false, listening: q.listening === true };
         return plan.workerThreads.flatMap((t, w) =>
-          listSockets(plan.arenas[w]!, { worker: w, thread: t.name, nowMs: this.workerNowMs(t.index) }, filter),
+          listSockets(plan.arenas[w]!, { worker: w, thread: t.name, nowMs: this.workerNowMs(w) }, filter),
         );
       },
       statistics: () => readStatistics(plan.control),
@@ -459,9 +458,9 @@ export class Runtime {
   }
 
   /** A worker's clock now: it sleeps, but with the addon all threads' clocks are one. Without, as of its last breath. */
-  private workerNowMs(record: number): number {
+  private workerNowMs(worker: number): number {
     const native = loadNative();
-    if (native === null) return new ThreadRecord(this.plan.control, record).clock()[1]!;
+    if (native === null) return this.record(worker).clock()[1]!;
     const clock = this.mainRecord.clock();
     native.clock(this.plan.ids.control, clock.byteOffset);
     return clock[1]!;

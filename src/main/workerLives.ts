@@ -20,19 +20,22 @@ import {
 import { Counters } from '../rings/counters.ts';
 import type { Doorbell } from '../rings/doorbell.ts';
 import { Estate } from '../workers/burial.ts';
-import { DISPATCHER, type RuntimePlan, threadPlan } from '../workers/plan.ts';
+import { DISPATCHER, type RuntimePlan } from '../workers/plan.ts';
 
 export class WorkerLives {
   private readonly plan: RuntimePlan;
+  private readonly records: ReadonlyMap<number, ThreadRecord>;
   private readonly bellOf: (id: number) => Doorbell;
 
-  constructor(plan: RuntimePlan, bellOf: (id: number) => Doorbell) {
+  /** `records` and `bellOf`: by worker, and of the dispatcher. */
+  constructor(plan: RuntimePlan, records: ReadonlyMap<number, ThreadRecord>, bellOf: (id: number) => Doorbell) {
     this.plan = plan;
+    this.records = records;
     this.bellOf = bellOf;
   }
 
   private record(id: number): ThreadRecord {
-    return new ThreadRecord(this.plan.control, threadPlan(this.plan, id).index);
+    return this.records.get(id)!;
   }
 
   /**

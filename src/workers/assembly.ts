@@ -17,7 +17,7 @@ import { createStack } from '../stack/stack.ts';
 import { createTwinBursts } from '../wire/burst/twin.ts';
 import { flowHash } from '../wire/flow.ts';
 import { createDispatcher, type Dispatcher } from './dispatcher.ts';
-import { systemRandom, type Thread } from './plan.ts';
+import { systemRandom, type Thread, threadRecord } from './plan.ts';
 import { createTransmitter, type Transmitter } from './transmitter.ts';
 import { QueueLink } from './queueLink.ts';
 import { TransmitterLink } from './transmitterLink.ts';
@@ -46,7 +46,7 @@ function queueLink(thread: Thread, rings: QueueRings, port: Port, own: WorkerPor
     crossings: own.redirectOut,
     controls: own.worker === 0 ? plan.ringsPlan.control.slice(1).map((at) => new RingConsumer(words, at)) : [],
     bells,
-    records: plan.workerThreads.map((t) => new ThreadRecord(plan.control, t.index)),
+    records: plan.workerThreads.map((_, w) => threadRecord(plan, w)),
     // A switch's ports know each other.
     sendsHome: port.kind !== 'switch',
   });

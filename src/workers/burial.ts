@@ -3,9 +3,9 @@
  * T_DEATHS of the broker up): everything the dead held comes home, its peers are told, its books are closed. Then main may
  * start another thread in its place. docs/threads.md has the table of instants at which it may have died.
  */
-import type { Port, PortAttachment } from '../ports/port.ts';
+import type { Port } from '../ports/port.ts';
 import { reformatArena } from '../rings/arena.ts';
-import { LIFE_ALIVE, LIFE_BURIED, LIFE_DEAD, T_DEATHS, T_LIFE, T_LISTENERS, T_UNSETTLED, ThreadRecord } from '../rings/control.ts';
+import { LIFE_ALIVE, LIFE_BURIED, LIFE_DEAD, T_DEATHS, T_LIFE, T_LISTENERS, T_UNSETTLED, type ThreadRecord } from '../rings/control.ts';
 import {
   C_DROP,
   C_HOST_DELIVERED,
@@ -27,7 +27,7 @@ import { STEER_TCP, STEER_UDP, Steering } from '../rings/steering.ts';
 import { drainRing, emptyRing } from '../rings/succession.ts';
 import { LEN_RESET_FRAME, Remains } from '../stack/tcp/remains.ts';
 import type { Dispatcher } from './dispatcher.ts';
-import { type RuntimePlan, systemRandom, type Thread } from './plan.ts';
+import { type RuntimePlan, systemRandom, type Thread, threadRecord } from './plan.ts';
 
 /** RSTs sent, and connections looked at, a breath. */
 const RSTS = 64;
@@ -273,7 +273,7 @@ export function undertakerOf(thread: Thread, dispatcher: Dispatcher, frames: Fra
   return createUndertaker({
     control: plan.control,
     broker: thread.record,
-    records: plan.workerThreads.map((t) => new ThreadRecord(plan.control, t.index)),
+    records: plan.workerThreads.map((_, w) => threadRecord(plan, w)),
     arenas: plan.arenas,
     rings: plan.rings,
     ringsPlan: plan.ringsPlan,
@@ -303,7 +303,7 @@ export class Estate {
     this.worker = worker;
     const { ringsPlan, rings, queueRings } = plan;
     new Steering(plan.control, plan.steeringAt).unlock(worker);
-    const port = brokerPort(plan, worker);
+    const { port } = plan.brokers[worker]!;
     const frames = new FrameTable(port.table, port.memory, port.host);
     succeedRedirects(rings, ringsPlan, worker, frames);
     if (queueRings !== null) succeedQueue(queueRings, worker, frames);
@@ -328,7 +328,7 @@ export class Estate {
       closeBooks(counters.v, received, own);
       closeBrokerBooks(broker.v, (handed + redirected - own) | 0);
     }
-    const record = new ThreadRecord(plan.control, plan.workerThreads[worker]!.index);
+    const record = threadRecord(plan, worker);
     settleClaims(new Steering(plan.control, plan.steeringAt), worker, remains, record);
     record.set(T_LISTENERS, 0);
     if (remains !== null && sender !== null) {
@@ -369,7 +369,7 @@ export class Estate {
         [worker, other],
         [other, worker],
       ] as const) {
-        const counters = new Counters(plan.control, new ThreadRecord(plan.control, plan.workerThreads[to]!.index).countersAt);
+        const counters = new Counters(plan.control, threadRecord(plan, to).countersAt);
         discardRing(words, ringsPlan.redirect[from * ringsPlan.workers + to]!, counters.v, frames, free);
         counters.commit();
       }
@@ -380,5 +380,3 @@ export class Estate {
 
 /** A word that nobody notifies. */
 const PAUSE = new Int32Array(new SharedArrayBuffer(4));
-
-const brokerPort = (plan: RuntimePlan, worker: number): PortAttachment => plan.brokers[worker]!.port;

@@ -122,6 +122,15 @@ export const threadPlan = (plan: RuntimePlan, id: number): ThreadPlan =>
 export const bellPlace = (plan: RuntimePlan, id: number): BellPlace =>
   id === DISPATCHER ? plan.brokers[0]!.bell : id === TRANSMITTER ? plan.transmitter!.bell : plan.workerBells[id]!;
 
+/** What main and it say to one another. */
+export const threadRecord = (plan: RuntimePlan, id: number): ThreadRecord => new ThreadRecord(plan.control, threadPlan(plan, id).index);
+
+/** A bell that the calling thread rings or sleeps on. */
+export function bellAt(place: BellPlace, native: Native | null): Doorbell {
+  const words = new Int32Array(place.block, 0, place.block.byteLength >> 2);
+  return new Doorbell(words, place.at, native === null ? undefined : (fd) => native.eventfdWrite(fd));
+}
+
 /** The module a worker imports, and its `process.argv.slice(2)`; null: a stack without a program (tests drive it). */
 export interface ModulePlan {
   url: string;
@@ -179,12 +188,7 @@ export class Thread {
 
   /** A bell this thread rings or sleeps on. */
   bell(place: BellPlace): Doorbell {
-    const native = this.native;
-    return new Doorbell(
-      new Int32Array(place.block, 0, place.block.byteLength >> 2),
-      place.at,
-      native === null ? undefined : (fd) => native.eventfdWrite(fd),
-    );
+    return bellAt(place, this.native);
   }
 
   /** The function that refreshes [nowUs, nowMs]; native writes them without allocating. */
