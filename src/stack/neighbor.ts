@@ -8,6 +8,7 @@ import type { HostView } from '../rings/hostState.ts';
 import { MSG_CONFIRM, MSG_RESOLVE, NB_FAILED, NB_INCOMPLETE, NB_REACHABLE, NB_STALE } from '../rings/hostState.ts';
 import { OWNER_LEASE_OF } from '../rings/layout.ts';
 import type { WorkerPort } from '../rings/portRings.ts';
+import { isBroadcast } from './broadcast.ts';
 import type { StackEnv } from './env.ts';
 
 /** Frames kept at most for one next hop (RFC 1122 section 2.3.2.2 asks for at least one), and for all of them. */
@@ -116,13 +117,7 @@ class NeighborOfWorker implements Neighbor {
 
   /** Addresses that are never asked for: broadcast and multicast have fixed MACs (RFC 1112 section 6.4), 0 and our own have none. */
   private groupMac(nextHop: number): number {
-    const host = this.host;
-    const prefix = host.prefix();
-    const hostBits = prefix >= 31 ? 0 : prefix === 0 ? -1 : ~(-1 << (32 - prefix));
-    if (
-      nextHop === -1 ||
-      (hostBits !== 0 && prefix !== 0 && (nextHop | hostBits) === nextHop && ((nextHop ^ host.address()) & ~hostBits) === 0)
-    ) {
+    if (isBroadcast(this.host, nextHop)) {
       this.macHi = -1;
       this.macLo = 0xffff;
       return NB_REACHABLE;
@@ -132,7 +127,7 @@ class NeighborOfWorker implements Neighbor {
       this.macLo = nextHop & 0xffff;
       return NB_REACHABLE;
     }
-    return nextHop === 0 || nextHop === host.address() ? NB_FAILED : 0;
+    return nextHop === 0 || nextHop === this.host.address() ? NB_FAILED : 0;
   }
 
   /** Asks the host, at most once in ASK_MS a hop; a full control ring is tried again at the next call. */

@@ -20,6 +20,7 @@ import { D_DATA, D_FLAGS_GSO, D_FRAME, D_OFFSETS, D_SEGS_VLAN, F_MULTICAST, F_TR
 import { isBadSource } from '../../wire/ipv4.ts';
 import { ACK, FIN, PSH, RST, SYN } from '../../wire/tcp.ts';
 import { NOP_NOP_TS, parseOptions } from '../../wire/tcpOptions.ts';
+import { isBroadcast } from '../broadcast.ts';
 import { ECONNREFUSED, ECONNRESET, EPOLLIN, EPOLLRDHUP } from '../sockets.ts';
 import type { AcceptQueues } from './accept.ts';
 import { createAcknowledgment } from './acknowledgment.ts';
@@ -146,7 +147,7 @@ export function createTcpInput(m: Machine, parts: InputParts): TcpInput {
       return DROP_TCP_HEADER;
     counted[C_TCP_IN_SEGS] += words[d + D_SEGS_VLAN] & 0xffff;
     if (dst !== host.address() || (words[d + D_FLAGS_GSO] & F_MULTICAST) !== 0) return DROP_NOT_FOR_US;
-    if (isBadSource(src) || src === dst || isBroadcast(src)) return DROP_BAD_SOURCE;
+    if (isBadSource(src) || src === dst || isBroadcast(host, src)) return DROP_BAD_SOURCE;
     seg.frame = f;
     seg.at = tcp + header;
     seg.first = first < len ? first : len;
@@ -220,14 +221,6 @@ export function createTcpInput(m: Machine, parts: InputParts): TcpInput {
     seg.blocks = 0;
     acknowledgment.take(c);
     return seg.len > 0 && state[c] === ESTABLISHED ? text(c) : DROP_NONE;
-  }
-
-  /** RFC 1122 section 3.2.1.3: our subnet's broadcast address is no source. */
-  function isBroadcast(ip: number): boolean {
-    const prefix = host.prefix();
-    if (prefix < 1 || prefix > 30) return false;
-    const hostBits = ~(-1 << (32 - prefix));
-    return (ip | hostBits) === ip && ((ip ^ host.address()) & ~hostBits) === 0;
   }
 
   /**
