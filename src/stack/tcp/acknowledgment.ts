@@ -44,7 +44,7 @@ export function createAcknowledgment(
   rto: RtoEstimator,
 ): Acknowledgment {
   const { state, flags, sndUna, sndNxt, sndMax, sndWnd, sndWl1, sndWl2, maxWnd, sndScale, sbLen, sndBuf, heardAtMs, iss, ackWraps } = m.tcb;
-  const { rtoAt, rtoMs, rttSeq, rttAtUs, sentAtMs, retries, probes, lifeAt, remoteIp } = m.tcb;
+  const { rtoAt, rtoMs, rttSeq, rttAtUs, sentAtMs, retries, probes, remoteIp } = m.tcb;
   const { counted, clock, config, wheel } = m;
   const { host } = m.env;
   let acks = 0;
@@ -157,8 +157,7 @@ export function createAcknowledgment(
       m.enter(c, FIN_WAIT_2);
       if ((flags[c] & (T_OPEN | T_QUEUED)) === 0) {
         flags[c] &= ~T_LINGERING;
-        lifeAt[c] = m.deadline(config.finWait2Ms);
-        wheel.arm(c, lifeAt[c]);
+        m.endIn(c, config.finWait2Ms);
       }
     } else if (s === CLOSING) m.timeWait(c);
     else if (s === LAST_ACK) m.terminate(c, 0);

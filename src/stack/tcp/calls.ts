@@ -279,10 +279,8 @@ export class TcpSockets implements SocketKind {
 
   /** Nobody waits in close(): the stack gives the rest so long, then RST. */
   private linger(s: number): void {
-    const t = this.m.tcb;
     this.flags[s] |= T_LINGERING;
-    t.lifeAt[s] = this.m.deadline(t.lingerS[s] * 1000);
-    this.m.wheel.arm(s, t.lifeAt[s]);
+    this.m.endIn(s, this.m.tcb.lingerS[s] * 1000);
   }
 
   /** The id is the application's no more. */
@@ -292,9 +290,7 @@ export class TcpSockets implements SocketKind {
   }
 
   private orphan(s: number): void {
-    const t = this.m.tcb;
-    t.lifeAt[s] = this.m.deadline(this.m.config.finWait2Ms);
-    this.m.wheel.arm(s, t.lifeAt[s]);
+    this.m.endIn(s, this.m.config.finWait2Ms);
   }
 
   private closeListener(s: number): number {

@@ -328,13 +328,7 @@ export class Machine {
     const t = this.tcb;
     this.purgeSend(c);
     this.purgeReceive(c);
-    this.wheel.disarm(c);
-    t.rtoAt[c] = 0;
-    t.ackAt[c] = 0;
-    t.lifeAt[c] = 0;
-    t.keepAt[c] = 0;
-    t.ackDue[c] = 0;
-    if ((t.flags[c] & T_HASHED) !== 0) this.flows.remove(c);
+    this.still(c);
     const port = t.ports[c] & 0xffff;
     if ((t.flags[c] & T_CLAIMED) !== 0) this.env.steering.serve(STEER_TCP, port, this.env.worker, false);
     if ((t.flags[c] & T_BOUND) !== 0) this.boundTo[port]--;
@@ -342,7 +336,20 @@ export class Machine {
       t.halfOpen[t.parent[c]]--;
       this.opening.remove(c);
     }
-    t.flags[c] &= ~(T_HASHED | T_CLAIMED | T_BOUND | T_HALF_OPEN);
+    t.flags[c] &= ~(T_CLAIMED | T_BOUND | T_HALF_OPEN);
+  }
+
+  /** Nothing is due or armed any more, and no segment finds it. */
+  private still(c: number): void {
+    const t = this.tcb;
+    this.wheel.disarm(c);
+    t.rtoAt[c] = 0;
+    t.ackAt[c] = 0;
+    t.lifeAt[c] = 0;
+    t.keepAt[c] = 0;
+    t.ackDue[c] = 0;
+    if ((t.flags[c] & T_HASHED) !== 0) this.flows.remove(c);
+    t.flags[c] &= ~T_HASHED;
   }
 
   purgeSend(c: number): void {
@@ -413,16 +420,8 @@ export class Machine {
     if (was !== CLOSED) this.enter(c, CLOSED);
     this.purgeSend(c);
     this.purgeOutOfOrder(c);
-    this.wheel.disarm(c);
-    const t = this.tcb;
-    t.rtoAt[c] = 0;
-    t.ackAt[c] = 0;
-    t.lifeAt[c] = 0;
-    t.keepAt[c] = 0;
-    t.ackDue[c] = 0;
-    if ((t.flags[c] & T_HASHED) !== 0) this.flows.remove(c);
-    t.flags[c] &= ~T_HASHED;
-    if (errno !== 0) t.error[c] = errno;
+    this.still(c);
+    if (errno !== 0) this.tcb.error[c] = errno;
     this.notify(c, EPOLLIN | EPOLLOUT | EPOLLHUP | EPOLLRDHUP | (errno !== 0 ? EPOLLERR : 0));
   }
 
@@ -441,10 +440,16 @@ export class Machine {
     t.rtoAt[c] = 0;
     t.keepAt[c] = 0;
     t.flags[c] &= ~T_LINGERING;
-    t.lifeAt[c] = this.deadline(this.config.timeWaitMs);
-    this.wheel.arm(c, t.lifeAt[c]);
+    this.endIn(c, this.config.timeWaitMs);
     this.purgeSend(c);
     this.purgeOutOfOrder(c);
+  }
+
+  /** The connection is over `ms` from now, whatever has become of it. */
+  endIn(c: number, ms: number): void {
+    const at = this.deadline(ms);
+    this.tcb.lifeAt[c] = at;
+    this.wheel.arm(c, at);
   }
 
   /** Nobody holds this TIME_WAIT any more: a full table may take it. */
