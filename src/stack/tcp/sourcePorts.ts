@@ -1,14 +1,12 @@
 /** Which local port a connection of ours starts from: one whose 4-tuple is free and whose flow comes home to this worker. */
 import { STEER_TCP } from '../../rings/steering.ts';
+import { comesHome, EPHEMERAL_COUNT, ephemeralPort, randomPlace } from '../localPorts.ts';
 import { EADDRNOTAVAIL, EINPROGRESS } from '../sockets.ts';
 import type { Handshake } from './handshake.ts';
 import { halfSip } from './isn.ts';
 import type { Machine } from './machine.ts';
 import { T_CLAIMED } from './tcb.ts';
 
-/** Local ports of connections that did not bind: Linux's range. */
-const EPHEMERAL_FIRST = 32768;
-const EPHEMERAL_COUNT = 28232;
 /** How long a search that found no free port is believed. */
 const SCARCE_MS = 100;
 
@@ -35,9 +33,9 @@ export class SourcePorts {
 
   /** A port nobody here uses, for listen() without bind(). */
   free(): number {
-    const start = (this.m.env.random() >>> 1) % EPHEMERAL_COUNT;
+    const start = randomPlace(this.m.env);
     for (let i = 0; i < EPHEMERAL_COUNT; i++) {
-      const port = EPHEMERAL_FIRST + ((start + i) % EPHEMERAL_COUNT);
+      const port = ephemeralPort(start + i);
       if (this.m.boundTo[port] === 0 && !this.m.env.steering.served(STEER_TCP, port)) return port;
     }
     return 0;
@@ -72,7 +70,7 @@ export class SourcePorts {
     const offset = (halfSip(this.portKey0, this.portKey1, ip, local, port, 2, 4) ^ this.m.env.random()) >>> 1;
     if (port === this.poolPort && ip === this.poolIp && this.fromPool(s, local, ip, port, offset)) return -EINPROGRESS;
     for (let i = 0; i < EPHEMERAL_COUNT; i++) {
-      const localPort = EPHEMERAL_FIRST + ((offset + i) % EPHEMERAL_COUNT);
+      const localPort = ephemeralPort(offset + i);
       if (this.m.boundTo[localPort] !== 0 || !this.home(local, ip, port, localPort)) continue;
       if (this.begin(s, local, ip, port, localPort)) return -EINPROGRESS;
     }
@@ -104,7 +102,7 @@ export class SourcePorts {
     const pool = new Uint16Array(EPHEMERAL_COUNT);
     let n = 0;
     for (let i = 0; i < EPHEMERAL_COUNT; i++) {
-      const localPort = EPHEMERAL_FIRST + i;
+      const localPort = ephemeralPort(i);
       if (this.m.boundTo[localPort] === 0 && this.home(local, ip, port, localPort)) pool[n++] = localPort;
     }
     this.pool = pool.slice(0, n);
@@ -125,8 +123,7 @@ export class SourcePorts {
   }
 
   private home(local: number, ip: number, port: number, localPort: number): boolean {
-    const { steering, flowHash, worker } = this.m.env;
-    return steering.owner(STEER_TCP, flowHash(ip, local, port, localPort), localPort) === worker;
+    return comesHome(this.m.env, STEER_TCP, local, ip, port, localPort);
   }
 
   /** Opens unless the 4-tuple is taken (TIME_WAIT counts). */

@@ -5,13 +5,11 @@
  */
 import { STEER_UDP } from '../../rings/steering.ts';
 import type { StackEnv } from '../env.ts';
+import { comesHome, EPHEMERAL_COUNT, ephemeralPort, randomPlace } from '../localPorts.ts';
 import { EADDRINUSE, EADDRNOTAVAIL } from '../sockets.ts';
 import { U_BOUND, U_CONNECTED, U_IMPLICIT, U_REUSE } from './table.ts';
 import type { UdpTable } from './table.ts';
 
-/** Linux's range. */
-const EPHEMERAL_FIRST = 32768;
-const EPHEMERAL_COUNT = 28232;
 /** Free ports a connecting socket looks at for one whose flow comes home by hash alone: a NIC that steers by itself needs that. */
 const HOME_TRIES = 128;
 
@@ -47,15 +45,15 @@ export class UdpPorts {
    * is one among the first; without, any. 0 or -EADDRNOTAVAIL.
    */
   choose(u: number, local: number, ip: number, port: number): number {
-    const start = (this.env.random() >>> 1) % EPHEMERAL_COUNT;
+    const start = randomPlace(this.env);
     for (let i = 0, tries = 0; i < EPHEMERAL_COUNT && port !== 0 && tries < HOME_TRIES; i++) {
-      const p = EPHEMERAL_FIRST + ((start + i) % EPHEMERAL_COUNT);
+      const p = ephemeralPort(start + i);
       if (this.env.steering.served(STEER_UDP, p)) continue;
       tries++;
       if (this.env.steering.byHash(this.env.flowHash(ip, local, port, p)) === this.env.worker && this.claim(u, p)) return 0;
     }
     for (let i = 0; i < EPHEMERAL_COUNT; i++) {
-      const p = EPHEMERAL_FIRST + ((start + i) % EPHEMERAL_COUNT);
+      const p = ephemeralPort(start + i);
       if (!this.env.steering.served(STEER_UDP, p) && this.claim(u, p)) return 0;
     }
     return -EADDRNOTAVAIL;
@@ -70,8 +68,7 @@ export class UdpPorts {
 
   /** Whether datagrams from ip:port to `u`'s port are steered here. */
   comesHome(u: number, local: number, ip: number, port: number): boolean {
-    const own = this.t.ports[u] & 0xffff;
-    return this.env.steering.owner(STEER_UDP, this.env.flowHash(ip, local, port, own), own) === this.env.worker;
+    return comesHome(this.env, STEER_UDP, local, ip, port, this.t.ports[u] & 0xffff);
   }
 
   /** Whether another socket of this worker is connected from the same port to the same peer: which one a datagram meant, nobody could say. */
