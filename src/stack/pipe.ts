@@ -12,9 +12,8 @@
  */
 import type { StackConfig, StackEnv } from './env.ts';
 import type { Ready } from './readyList.ts';
+import { Refusals } from './refusals.ts';
 import { EAGAIN, EBADF, EMFILE, ENOTSOCK, EOPNOTSUPP, EPIPE, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, MSG_PEEK } from './sockets.ts';
-import type { SocketKind } from './sockets.ts';
-import { CLOSED } from './tcp/states.ts';
 import type { UserCopy } from './tcp/userCopy.ts';
 
 /** Bytes that a write keeps together (POSIX; Linux's value). No pipe is smaller. */
@@ -33,7 +32,7 @@ const stride = (config: StackConfig): number => (config.pipeBytes + 7) & ~7;
 /** Arena words of all pipes. */
 export const pipeWords = (config: StackConfig): number => (config.pipes * stride(config)) >> 2;
 
-export class Pipes implements SocketKind {
+export class Pipes extends Refusals {
   private readonly ready: Ready;
   private readonly user: UserCopy;
   /** Id of pipe 0's first end: even distance of an id from it is an end to read from. */
@@ -50,6 +49,7 @@ export class Pipes implements SocketKind {
   private freeTop: number;
 
   constructor(env: StackEnv, user: UserCopy, ready: Ready, first: number) {
+    super();
     const { pipes, pipeBytes } = env.config;
     this.ready = ready;
     this.user = user;
@@ -83,13 +83,13 @@ export class Pipes implements SocketKind {
   }
 
   // hot: per packet
-  isOpen(s: number): boolean {
+  override isOpen(s: number): boolean {
     const k = (s - this.first) >> 1;
     return k >= 0 && k < this.known.length && (this.known[k] & (((s - this.first) & 1) + 1)) !== 0;
   }
 
   // hot: per packet
-  read(s: number, buffer: Uint8Array, offset: number, length: number, peek: boolean): number {
+  override read(s: number, buffer: Uint8Array, offset: number, length: number, peek: boolean): number {
     if (!this.isOpen(s) || ((s - this.first) & 1) !== 0) return -EBADF;
     const k = (s - this.first) >> 1;
     const room = buffer.length - offset;
@@ -125,7 +125,7 @@ export class Pipes implements SocketKind {
   }
 
   // hot: per packet
-  write(s: number, buffer: Uint8Array, offset: number, length: number): number {
+  override write(s: number, buffer: Uint8Array, offset: number, length: number): number {
     if (!this.isOpen(s) || ((s - this.first) & 1) === 0) return -EBADF;
     const k = (s - this.first) >> 1;
     const given = buffer.length - offset;
@@ -154,7 +154,7 @@ export class Pipes implements SocketKind {
     return length;
   }
 
-  close(s: number): number {
+  override close(s: number): number {
     if (!this.isOpen(s)) return -EBADF;
     const k = (s - this.first) >> 1;
     const end = this.bitOf(s);
@@ -166,7 +166,7 @@ export class Pipes implements SocketKind {
     return 0;
   }
 
-  reap(s: number): void {
+  override reap(s: number): void {
     const k = (s - this.first) >> 1;
     this.known[k] &= this.bitOf(s) === READER ? ~READER_LISTED : ~WRITER_LISTED;
     this.giveBack(k);
@@ -177,7 +177,7 @@ export class Pipes implements SocketKind {
   }
 
   // hot: per packet
-  levels(s: number): number {
+  override levels(s: number): number {
     if (!this.isOpen(s)) return 0;
     const k = (s - this.first) >> 1;
     const known = this.known[k];
@@ -186,87 +186,27 @@ export class Pipes implements SocketKind {
   }
 
   /** Bytes in the pipe, at either end. */
-  readable(s: number): number {
+  override readable(s: number): number {
     return this.isOpen(s) ? this.used[(s - this.first) >> 1] : 0;
   }
 
   /** Bytes that fit, at the end to write to. */
-  writable(s: number): number {
+  override writable(s: number): number {
     const k = (s - this.first) >> 1;
     return this.isOpen(s) && this.bitOf(s) === WRITER && (this.known[k] & READER) !== 0 ? this.bytes - this.used[k] : 0;
   }
 
-  queued(s: number): number {
+  override queued(s: number): number {
     return this.readable(s);
   }
 
-  bind(s: number): number {
-    return this.notSocket(s);
-  }
-
-  listen(s: number): number {
-    return this.notSocket(s);
-  }
-
-  accept(s: number): number {
-    return this.notSocket(s);
-  }
-
-  connect(s: number): number {
-    return this.notSocket(s);
-  }
-
-  abort(s: number): number {
-    return this.notSocket(s);
-  }
-
-  shutdown(s: number): number {
-    return this.notSocket(s);
-  }
-
-  setOption(s: number): number {
-    return this.notSocket(s);
-  }
-
-  getOption(s: number): number {
-    return this.notSocket(s);
-  }
-
-  sendTo(s: number): number {
-    return this.notSocket(s);
-  }
-
   /** What recv() asks with its flags; Linux has it for sockets only. */
-  receiveFrom(s: number, buffer: Uint8Array, offset: number, length: number, flags: number): number {
+  override receiveFrom(s: number, buffer: Uint8Array, offset: number, length: number, flags: number): number {
     if ((flags & ~MSG_PEEK) !== 0) return this.isOpen(s) ? -EOPNOTSUPP : -EBADF;
     return this.read(s, buffer, offset, length, (flags & MSG_PEEK) !== 0);
   }
 
-  private notSocket(s: number): number {
+  protected override refuse(s: number): number {
     return this.isOpen(s) ? -ENOTSOCK : -EBADF;
-  }
-
-  takeError(): number {
-    return 0;
-  }
-
-  state(): number {
-    return CLOSED;
-  }
-
-  localAddress(): number {
-    return 0;
-  }
-
-  localPort(): number {
-    return 0;
-  }
-
-  remoteAddress(): number {
-    return 0;
-  }
-
-  remotePort(): number {
-    return 0;
   }
 }

@@ -5,87 +5,17 @@
 import { EBADF, ENOPROTOOPT } from './sockets.ts';
 import type { DatagramSource, ReadyList, SocketKind, Sockets } from './sockets.ts';
 import type { Pipes } from './pipe.ts';
+import { Refusals } from './refusals.ts';
 import type { SocketIds } from './socketIds.ts';
-import { CLOSED } from './tcp/states.ts';
 import type { TcpSockets } from './tcp/calls.ts';
 import type { TcpInfo } from './tcp/tcpInfo.ts';
 import type { UdpSockets } from './udp/calls.ts';
 
 /** Where an id that is none ends up. */
-class NoSocket implements SocketKind {
-  isOpen(): boolean {
-    return false;
-  }
-  bind(): number {
+class NoSocket extends Refusals {
+  protected override refuse(): number {
     return -EBADF;
   }
-  listen(): number {
-    return -EBADF;
-  }
-  accept(): number {
-    return -EBADF;
-  }
-  connect(): number {
-    return -EBADF;
-  }
-  read(): number {
-    return -EBADF;
-  }
-  write(): number {
-    return -EBADF;
-  }
-  sendTo(): number {
-    return -EBADF;
-  }
-  receiveFrom(): number {
-    return -EBADF;
-  }
-  close(): number {
-    return -EBADF;
-  }
-  abort(): number {
-    return -EBADF;
-  }
-  shutdown(): number {
-    return -EBADF;
-  }
-  readable(): number {
-    return 0;
-  }
-  writable(): number {
-    return 0;
-  }
-  queued(): number {
-    return 0;
-  }
-  takeError(): number {
-    return 0;
-  }
-  state(): number {
-    return CLOSED;
-  }
-  localAddress(): number {
-    return 0;
-  }
-  localPort(): number {
-    return 0;
-  }
-  remoteAddress(): number {
-    return 0;
-  }
-  remotePort(): number {
-    return 0;
-  }
-  setOption(): number {
-    return -EBADF;
-  }
-  getOption(): number {
-    return -EBADF;
-  }
-  levels(): number {
-    return 0;
-  }
-  reap(): void {}
 }
 
 export class SocketTable implements Sockets {
