@@ -21,7 +21,7 @@ import {
 import type { DatagramSource } from '../stack/sockets.ts';
 import { addressOf, formatAddress, isPort } from './address.ts';
 import type { SocketAddress } from './address.ts';
-import { EPOLL_BASE, isSocket } from './epoll.ts';
+import { badSocket, EPOLL_BASE, isSocket } from './epoll.ts';
 import { EAFNOSUPPORT, EPROTONOSUPPORT, ESOCKTNOSUPPORT } from './errors.ts';
 import type { Mctx } from './mctx.ts';
 
@@ -31,9 +31,6 @@ export const IPPROTO_UDP = 17;
 export { MSG_PEEK, MSG_TRUNC, SOCK_DGRAM, SOCK_STREAM } from '../stack/sockets.ts';
 /** No call here waits: accepted by `recv`, and nothing follows from it. */
 export const MSG_DONTWAIT = 0x40;
-
-/** Whether `s` cannot be a socket's id. The stack knows whether it is open. */
-const bad = (s: number): boolean => (s | 0) !== s || s < 0 || s >= EPOLL_BASE;
 
 /** Whether offset and length lie within the buffer and it is one. */
 export function badRange(buffer: Uint8Array, offset: number, length: number): boolean {
@@ -70,7 +67,7 @@ export function setsockNonblock(mctx: Mctx, s: number): number {
  * @throws FlowringError EINVAL when the address is text and not an IPv4 address.
  */
 export function bind(mctx: Mctx, s: number, local: SocketAddress): number {
-  if (bad(s)) return -EBADF;
+  if (badSocket(s)) return -EBADF;
   if (!isPort(local.port)) return -EINVAL;
   const result = mctx.sockets.bind(s, addressOf(local.address), local.port);
   if (result === 0 && local.port !== 0 && isDatagram(mctx, s)) sayListening(mctx, s);
@@ -90,7 +87,7 @@ function sayListening(mctx: Mctx, s: number): void {
  * serves it: which one gets a connection is the flow hash's choice. -EBADF, -EINVAL, -EADDRINUSE, -EOPNOTSUPP (UDP).
  */
 export function listen(mctx: Mctx, s: number, backlog = 4096): number {
-  if (bad(s)) return -EBADF;
+  if (badSocket(s)) return -EBADF;
   if (!Number.isInteger(backlog) || backlog < 1) return -EINVAL;
   const result = mctx.sockets.listen(s, backlog);
   if (result < 0) return result;
@@ -104,7 +101,7 @@ export function listen(mctx: Mctx, s: number, backlog = 4096): number {
  * program, learns who it is: the address as int32 (`formatAddress` makes it text), and the port.
  */
 export function accept(mctx: Mctx, s: number, peer?: DatagramSource): number {
-  if (bad(s)) return -EBADF;
+  if (badSocket(s)) return -EBADF;
   const c = mctx.sockets.accept(s);
   if (c >= 0 && peer !== undefined) {
     peer.address = mctx.sockets.remoteAddress(c);
@@ -122,7 +119,7 @@ export function accept(mctx: Mctx, s: number, peer?: DatagramSource): number {
  * @throws FlowringError EINVAL when the address is text and not an IPv4 address.
  */
 export function connect(mctx: Mctx, s: number, remote: SocketAddress): number {
-  if (bad(s)) return -EBADF;
+  if (badSocket(s)) return -EBADF;
   if (!isPort(remote.port)) return -EINVAL;
   if (remote.port === 0) return isDatagram(mctx, s) ? mctx.sockets.connect(s, 0, 0) : -EINVAL;
   const ip = addressOf(remote.address);
@@ -152,7 +149,7 @@ export function initRss(mctx: Mctx, saddrBase: string | number, numAddr: number,
  * (range), -ENOTCONN, or the connection's error once: -ECONNRESET, -ETIMEDOUT. The buffer is not kept.
  */
 export function read(mctx: Mctx, s: number, buffer: Uint8Array, offset = 0, length = buffer.length - offset): number {
-  if (bad(s)) return -EBADF;
+  if (badSocket(s)) return -EBADF;
   if (badRange(buffer, offset, length)) return -EINVAL;
   if (mctx.outside) mctx.wake();
   return mctx.sockets.read(s, buffer, offset, length, false);
@@ -164,7 +161,7 @@ export function read(mctx: Mctx, s: number, buffer: Uint8Array, offset = 0, leng
  * own length. Other flags: -EOPNOTSUPP.
  */
 export function recv(mctx: Mctx, s: number, buffer: Uint8Array, flags = 0, offset = 0, length = buffer.length - offset): number {
-  if (bad(s)) return -EBADF;
+  if (badSocket(s)) return -EBADF;
   if (badRange(buffer, offset, length)) return -EINVAL;
   if ((flags & ~(MSG_PEEK | MSG_DONTWAIT | MSG_TRUNC)) !== 0) return -EOPNOTSUPP;
   if (mctx.outside) mctx.wake();
@@ -178,7 +175,7 @@ export function recv(mctx: Mctx, s: number, buffer: Uint8Array, flags = 0, offse
  * The bytes are copied: the buffer is free again when it returns.
  */
 export function write(mctx: Mctx, s: number, buffer: Uint8Array, offset = 0, length = buffer.length - offset): number {
-  if (bad(s)) return -EBADF;
+  if (badSocket(s)) return -EBADF;
   if (badRange(buffer, offset, length)) return -EINVAL;
   if (mctx.outside) mctx.wake();
   return mctx.sockets.write(s, buffer, offset, length);
@@ -191,7 +188,7 @@ export function write(mctx: Mctx, s: number, buffer: Uint8Array, offset = 0, len
 export function close(mctx: Mctx, s: number): number {
   if (s >= EPOLL_BASE) return mctx.epolls.close(s);
   if (mctx.outside) mctx.wake();
-  return bad(s) ? -EBADF : mctx.sockets.close(s);
+  return badSocket(s) ? -EBADF : mctx.sockets.close(s);
 }
 
 /**
@@ -210,12 +207,12 @@ export function pipe(mctx: Mctx, ids: Int32Array | number[]): number {
 /** Closes a connection by RST, queued data is lost. 0 or -EBADF. */
 export function abort(mctx: Mctx, s: number): number {
   if (mctx.outside) mctx.wake();
-  return bad(s) ? -EBADF : mctx.sockets.abort(s);
+  return badSocket(s) ? -EBADF : mctx.sockets.abort(s);
 }
 
 /** Ends one direction or both: SHUT_RD, SHUT_WR (FIN after queued data), SHUT_RDWR. 0, -EBADF, -EINVAL, -ENOTCONN. */
 export function shutdown(mctx: Mctx, s: number, how: number): number {
-  if (bad(s)) return -EBADF;
+  if (badSocket(s)) return -EBADF;
   if (!Number.isInteger(how) || how < SHUT_RD || how > SHUT_RDWR) return -EINVAL;
   if (mctx.outside) mctx.wake();
   return mctx.sockets.shutdown(s, how);

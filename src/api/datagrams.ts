@@ -7,10 +7,8 @@ import type { DatagramSource } from '../stack/sockets.ts';
 import { addressOf, isPort } from './address.ts';
 import type { SocketAddress } from './address.ts';
 import { badRange, MSG_DONTWAIT } from './calls.ts';
-import { EPOLL_BASE } from './epoll.ts';
+import { badSocket } from './epoll.ts';
 import type { Mctx } from './mctx.ts';
-
-const bad = (s: number): boolean => (s | 0) !== s || s < 0 || s >= EPOLL_BASE;
 
 // hot: per burst
 /**
@@ -35,7 +33,7 @@ export function sendto(
   to?: SocketAddress | null,
   flags = 0,
 ): number {
-  if (bad(s)) return -EBADF;
+  if (badSocket(s)) return -EBADF;
   if (badRange(buffer, offset, length)) return -EINVAL;
   if ((flags & ~MSG_DONTWAIT) !== 0) return -EOPNOTSUPP;
   if (mctx.outside) mctx.wake();
@@ -60,7 +58,7 @@ export function recvfrom(
   from: DatagramSource | null = null,
   flags = 0,
 ): number {
-  if (bad(s)) return -EBADF;
+  if (badSocket(s)) return -EBADF;
   if (badRange(buffer, offset, length)) return -EINVAL;
   if ((flags & ~(MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT)) !== 0) return -EOPNOTSUPP;
   if (mctx.outside) mctx.wake();

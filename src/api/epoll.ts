@@ -34,9 +34,12 @@ export const EPOLL_CTL_MOD = 3;
 export const EPOLL_BASE = 1 << 24;
 const CONSUMERS = 64;
 
+/** Whether `s` cannot be a socket's id. The stack knows whether it is open. */
+export const badSocket = (s: number): boolean => (s | 0) !== s || s < 0 || s >= EPOLL_BASE;
+
 /** Whether `s` is an open socket's id. For calls that the stack would quietly take for any id. */
 export function isSocket(sockets: Sockets, s: number): boolean {
-  return (s | 0) === s && s >= 0 && s < EPOLL_BASE && sockets.isOpen(s);
+  return !badSocket(s) && sockets.isOpen(s);
 }
 
 /** Reported whether asked for or not. */
