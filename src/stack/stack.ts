@@ -35,6 +35,7 @@ import type { RingConsumer } from '../rings/spsc.ts';
 import { STEER_TCP, STEER_UDP } from '../rings/steering.ts';
 import type { StackEnv } from './env.ts';
 import { createIcmp } from './icmp.ts';
+import { IcmpErrors } from './icmpErrors.ts';
 import { createNeighbor } from './neighbor.ts';
 import { socketIds } from './socketIds.ts';
 import type { Stack } from './sockets.ts';
@@ -97,7 +98,8 @@ export function assembleStack(env: StackEnv): { stack: Stack; machine: Machine }
   const ids = socketIds(config);
   const tcpSockets = new TcpSockets(m, { handshake, queues, reset, receive, send, output, options: new SocketOptions(m, keepalive) });
   m.ready.add(tcpSockets, ids.tcpEnd);
-  const udp = createUdp(env, m, user, ids.tcpEnd);
+  const errors = new IcmpErrors(env, transmit);
+  const udp = createUdp(env, m, user, errors, ids.tcpEnd);
   m.ready.add(udp.sockets, ids.udpEnd);
   const pipes = new Pipes(env, user, m.ready, ids.pipeFirst);
   m.ready.add(pipes, ids.total);
@@ -231,12 +233,12 @@ export function assembleStack(env: StackEnv): { stack: Stack; machine: Machine }
 
   /** Nothing is reassembled: the sender learns that of the first fragment. */
   function fragment(d: number): number {
-    return udp.errors.reassemblyTimeExceeded(d) ? DROP_FRAGMENT : DROP_RATE_LIMIT;
+    return errors.reassemblyTimeExceeded(d) ? DROP_FRAGMENT : DROP_RATE_LIMIT;
   }
 
   /** RFC 1122 section 3.2.2.1: the sender learns that nobody here speaks it. Offsets say whether it is IPv4 at all. */
   function unknownProtocol(d: number): number {
-    const spoken = words[d + D_OFFSETS] >>> 16 === 0 || udp.errors.protocolUnreachable(d);
+    const spoken = words[d + D_OFFSETS] >>> 16 === 0 || errors.protocolUnreachable(d);
     return spoken ? DROP_UNKNOWN_PROTOCOL : DROP_RATE_LIMIT;
   }
 

@@ -6,7 +6,7 @@
  * It shares TCP's chunk pool, move list, per-frame columns and ready list (tcp/machine.ts): a frame holds one or the other.
  */
 import type { StackEnv } from '../env.ts';
-import { IcmpErrors } from '../icmpErrors.ts';
+import type { IcmpErrors } from '../icmpErrors.ts';
 import type { Machine } from '../tcp/machine.ts';
 import type { UserCopy } from '../tcp/userCopy.ts';
 import { UdpSockets } from './calls.ts';
@@ -20,15 +20,13 @@ export interface Udp {
   readonly input: UdpInput;
   readonly output: UdpOutput;
   readonly queue: DatagramQueue;
-  readonly errors: IcmpErrors;
 }
 
-/** `firstId`: the id of the first UDP socket. */
-export function createUdp(env: StackEnv, m: Machine, user: UserCopy, firstId: number): Udp {
+/** `errors`: for datagrams to closed ports; `firstId`: the id of the first UDP socket. */
+export function createUdp(env: StackEnv, m: Machine, user: UserCopy, errors: IcmpErrors, firstId: number): Udp {
   const table = new UdpTable(env.arena, env.config.maxDatagrams);
   const queue = new DatagramQueue(m, table, user);
   const output = new UdpOutput(env, table, m.transmit, m.neighbor, user);
-  const errors = new IcmpErrors(env, m.transmit);
   const input = new UdpInput(env, table, queue, m.ready, errors, firstId);
-  return { sockets: new UdpSockets(env, table, queue, output, m.ready, firstId), input, output, queue, errors };
+  return { sockets: new UdpSockets(env, table, queue, output, m.ready, firstId), input, output, queue };
 }
