@@ -587,7 +587,7 @@ export const MUTATIONS = [
   {
     name: 'ICMP: a later fragment is answered too',
     file: `${IN}stack/icmpErrors.js`,
-    find: '(fragmentField(v, ip) & OFFSET_MASK) !== 0',
+    find: 'fragmentOffset(v, ip) !== 0',
     replace: 'false',
     tests: ['unit/stack/icmpErrors'],
   },

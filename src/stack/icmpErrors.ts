@@ -20,7 +20,7 @@ import {
   OFF_ICMP_CHECKSUM,
   type,
 } from '../wire/icmp.ts';
-import { dst, fragmentField, headerLen, LEN_IPV4, PROTO_ICMP, protocol, src, totalLength } from '../wire/ipv4.ts';
+import { dst, fragmentOffset, headerLen, LEN_IPV4, PROTO_ICMP, protocol, src, totalLength } from '../wire/ipv4.ts';
 import { isNoUnicast } from './broadcast.ts';
 import type { StackEnv } from './env.ts';
 import { TokenBucket } from './tokenBucket.ts';
@@ -30,8 +30,6 @@ import type { Ipv4Out } from './transmit.ts';
 const ERRORS_PER_MS = 1;
 const ERRORS_AT_ONCE = 50;
 const QUOTE_MAX = 576 - LEN_IPV4 - LEN_ICMP;
-/** Fragment offset of the fragment word (RFC 791 section 3.1). */
-const OFFSET_MASK = 0x1fff;
 
 export class IcmpErrors {
   private readonly env: StackEnv;
@@ -62,7 +60,7 @@ export class IcmpErrors {
   reassemblyTimeExceeded(d: number): boolean {
     const v = this.env.port.frames.view;
     const ip = this.datagramAt(d);
-    if ((fragmentField(v, ip) & OFFSET_MASK) !== 0) return true;
+    if (fragmentOffset(v, ip) !== 0) return true;
     if (protocol(v, ip) === PROTO_ICMP) {
       const header = headerLen(v, ip);
       if (totalLength(v, ip) < header + LEN_ICMP || isIcmpError(type(v, ip + header))) return true;

@@ -15,7 +15,7 @@ import {
   LEN_ICMP,
   type,
 } from '../wire/icmp.ts';
-import { dst, fragmentField, headerLen, LEN_IPV4, PROTO_TCP, PROTO_UDP, protocol, src, version } from '../wire/ipv4.ts';
+import { dst, fragmentOffset, headerLen, LEN_IPV4, PROTO_TCP, PROTO_UDP, protocol, src, version } from '../wire/ipv4.ts';
 import type { StackEnv } from './env.ts';
 import { ECONNREFUSED, EHOSTUNREACH, EMSGSIZE, ENETUNREACH, ENOPROTOOPT, EOPNOTSUPP, EPROTO } from './sockets.ts';
 
@@ -68,7 +68,7 @@ export class QuotedFlow {
     if (left < LEN_IPV4 || version(v, ip) !== 4) return DROP_ICMP;
     const header = headerLen(v, ip);
     // Only a first fragment, or a whole datagram, says whose it was.
-    if (header < LEN_IPV4 || left < header + 8 || (fragmentField(v, ip) & 0x1fff) !== 0) return DROP_ICMP;
+    if (header < LEN_IPV4 || left < header + 8 || fragmentOffset(v, ip) !== 0) return DROP_ICMP;
     if (src(v, ip) !== this.env.host.address()) return DROP_ICMP;
     const errno = this.errno(icmp);
     if (errno === 0) return DROP_ICMP;

@@ -68,8 +68,8 @@ export function describeIpv4(v: DataView, ip: number, end: number): string {
   const to = ipv4.formatIpv4(ipv4.dst(v, ip));
   const proto = ipv4.protocol(v, ip);
   if (ipv4.isFragment(v, ip)) {
-    const field = ipv4.fragmentField(v, ip);
-    return `IP ${from} > ${to}: proto ${proto} fragment ${(field & 0x1fff) << 3}${(field & 0x2000) !== 0 ? '+' : ''} length ${length}`;
+    const more = (ipv4.fragmentField(v, ip) & 0x2000) !== 0 ? '+' : '';
+    return `IP ${from} > ${to}: proto ${proto} fragment ${ipv4.fragmentOffset(v, ip) << 3}${more} length ${length}`;
   }
   if (proto === ipv4.PROTO_TCP) return describeTcp(v, l4, stop, length, from, to);
   if (proto === ipv4.PROTO_UDP) {

@@ -8,13 +8,9 @@ export const ICMP_ECHO = 8;
 export const ICMP_TIME_EXCEEDED = 11;
 export const ICMP_PARAMETER_PROBLEM = 12;
 
-// Codes of ICMP_UNREACHABLE (RFC 792, RFC 1122 section 3.2.2.1, RFC 1812 section 5.2.7.1)
-export const CODE_NET_UNREACHABLE = 0;
-export const CODE_HOST_UNREACHABLE = 1;
+// Codes of ICMP_UNREACHABLE (RFC 792)
 export const CODE_PROTOCOL_UNREACHABLE = 2;
 export const CODE_PORT_UNREACHABLE = 3;
-export const CODE_FRAGMENTATION_NEEDED = 4;
-export const CODE_SOURCE_ROUTE_FAILED = 5;
 
 // Codes of ICMP_TIME_EXCEEDED (RFC 792)
 export const CODE_REASSEMBLY_TIME_EXCEEDED = 1;

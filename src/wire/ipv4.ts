@@ -23,6 +23,8 @@ export const totalLength = (v: DataView, ip: number): number => v.getUint16(ip +
 export const id = (v: DataView, ip: number): number => v.getUint16(ip + OFF_ID);
 /** DF, MF and offset: 0x4000, 0x2000, low 13 bits in 8-byte units. */
 export const fragmentField = (v: DataView, ip: number): number => v.getUint16(ip + OFF_FRAGMENT);
+/** In 8-byte units; 0 of a whole datagram and of a first fragment. */
+export const fragmentOffset = (v: DataView, ip: number): number => v.getUint16(ip + OFF_FRAGMENT) & 0x1fff;
 export const isFragment = (v: DataView, ip: number): boolean => (v.getUint16(ip + OFF_FRAGMENT) & 0x3fff) !== 0;
 export const ttl = (v: DataView, ip: number): number => v.getUint8(ip + OFF_TTL);
 export const protocol = (v: DataView, ip: number): number => v.getUint8(ip + OFF_PROTOCOL);
