@@ -7,10 +7,9 @@
  */
 import type { Machine } from './machine.ts';
 import type { Reset } from './reset.ts';
-import { CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, LAST_ACK } from './states.ts';
+import { CONNECTED } from './states.ts';
 import { O_KEEPALIVE, T_KEEP } from './tcb.ts';
 
-const WATCHED = (1 << ESTABLISHED) | (1 << FIN_WAIT_1) | (1 << FIN_WAIT_2) | (1 << CLOSE_WAIT) | (1 << CLOSING) | (1 << LAST_ACK);
 /** Words of a deadline: what is further away is looked at half-way. */
 const FAR_MS = 1 << 30;
 
@@ -43,7 +42,7 @@ export function createKeepalive(m: Machine, reset: Reset): Keepalive {
 
   function watch(c: number): void {
     keepAt[c] = 0;
-    if (((1 << state[c]) & WATCHED) === 0) return;
+    if (((1 << state[c]) & CONNECTED) === 0) return;
     let wait = FAR_MS;
     if (idleMs > 0) wait = idleMs - quietMs(c);
     if ((options[c] & O_KEEPALIVE) !== 0) {
@@ -60,7 +59,7 @@ export function createKeepalive(m: Machine, reset: Reset): Keepalive {
   }
 
   function due(c: number): void {
-    if (((1 << state[c]) & WATCHED) === 0) {
+    if (((1 << state[c]) & CONNECTED) === 0) {
       keepAt[c] = 0;
       return;
     }

@@ -13,15 +13,14 @@ import { ETHERTYPE_IPV4, LEN_ETHERNET, setEthernet } from '../../wire/ethernet.t
 import { LEN_IPV4, PROTO_TCP, setIpv4 } from '../../wire/ipv4.ts';
 import { ACK, LEN_TCP, OFF_CHECKSUM, RST } from '../../wire/tcp.ts';
 import { writeReset } from './reset.ts';
-import { CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, LAST_ACK, LISTEN, SYN_RCVD } from './states.ts';
+import { CONNECTED, LISTEN, SYN_RCVD } from './states.ts';
 import { T_DEAD, T_HASHED, Tcb } from './tcb.ts';
 
 /**
  * States whose peer has, or may have, a connection that it must be told about. Half-open, too: the ACK that completed it may have
  * been in the dead worker's rings, and a peer that waits to be spoken to would wait for ever.
  */
-const OWED =
-  (1 << SYN_RCVD) | (1 << ESTABLISHED) | (1 << FIN_WAIT_1) | (1 << FIN_WAIT_2) | (1 << CLOSE_WAIT) | (1 << CLOSING) | (1 << LAST_ACK);
+const OWED = (1 << SYN_RCVD) | CONNECTED;
 
 /** Bytes of a RST from its Ethernet header on. */
 export const LEN_RESET_FRAME = LEN_ETHERNET + LEN_IPV4 + LEN_TCP;

@@ -52,5 +52,7 @@ export const CAN_SEND = to(ESTABLISHED, CLOSE_WAIT);
 export const CAN_RECEIVE = to(ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2);
 /** States with data or a FIN of ours possibly unacknowledged. */
 export const SENDING = to(ESTABLISHED, CLOSE_WAIT, FIN_WAIT_1, CLOSING, LAST_ACK);
+/** States in which the peer has the connection too, and something of it is still to come. */
+export const CONNECTED = to(ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, CLOSE_WAIT, CLOSING, LAST_ACK);
 /** States that do not count as a live connection. */
 export const GONE = to(CLOSED, LISTEN, TIME_WAIT);
