@@ -182,18 +182,19 @@ export class TcpSockets implements SocketKind {
     if (state === LISTEN) return -EOPNOTSUPP;
     if (state !== CLOSED || (this.flags[s] & T_USED) !== 0) return -EISCONN;
     if (port < 1 || port > 65535 || ip === 0) return -EADDRNOTAVAIL;
-    const { host } = this.m.env;
-    if (this.m.draining || host.nextHop(ip) === 0) return -ENETUNREACH;
-    // Broadcast and multicast are no peers, and a connection to ourselves would never leave the stack.
-    if (ip >>> 28 >= 14 || ip === host.address()) return -ENETUNREACH;
-    const local = this.m.tcb.localIp[s] || host.address();
+    if (this.m.draining || this.noPeer(ip)) return -ENETUNREACH;
+    const local = this.m.tcb.localIp[s] || this.m.env.host.address();
     return (this.flags[s] & T_BOUND) !== 0 ? this.sourcePorts.bound(s, local, ip, port) : this.sourcePorts.any(s, local, ip, port);
   }
 
   prepareSources(ip: number, port: number): number {
+    return this.noPeer(ip) ? -ENETUNREACH : this.sourcePorts.prepare(this.m.env.host.address(), ip, port);
+  }
+
+  /** Without a route; broadcast and multicast; and ourselves: a connection to there would never leave the stack. */
+  private noPeer(ip: number): boolean {
     const { host } = this.m.env;
-    if (host.nextHop(ip) === 0 || ip >>> 28 >= 14 || ip === host.address()) return -ENETUNREACH;
-    return this.sourcePorts.prepare(host.address(), ip, port);
+    return host.nextHop(ip) === 0 || ip >>> 28 >= 14 || ip === host.address();
   }
 
   // hot: per packet

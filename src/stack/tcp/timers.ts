@@ -6,9 +6,9 @@
  * | rtoAt    | output: SYN, data, FIN sent; or a shut window   | input: everything acknowledged      | send again from SND.UNA, back off; |
  * |          | with nothing in flight (T_PERSIST)              | (moved on by every new ACK)         | or a window probe                  |
  * | ackAt    | output: an ACK is due but may wait              | output: any segment carries the ACK | send it                            |
- * | lifeAt   | input: TIME_WAIT; orphan in FIN_WAIT_2          | –                                   | the connection is gone             |
- *
- * | keepAt   | handshake: the connection opened; options        | –                                   | a keep-alive probe; silence ends it |
+ * | lifeAt   | input: TIME_WAIT; orphan in FIN_WAIT_2; linger  | –                                   | the connection is gone             |
+ * | keepAt   | handshake: the connection opened; options       | –                                   | a keep-alive probe; silence ends   |
+ * |          |                                                 |                                     | the connection                     |
  *
  * Disarming only clears the deadline: the wheel entry fires, finds nothing due, and arms for what is left.
  */
