@@ -870,13 +870,6 @@ export const MUTATIONS = [
     tests: ['unit/main/supervisor'],
   },
   {
-    name: 'remains: the peer of a half-open connection is not told',
-    file: `${IN}stack/tcp/remains.js`,
-    find: '(1 << SYN_RCVD) | (1 << ESTABLISHED) |',
-    replace: '(1 << ESTABLISHED) |',
-    tests: ['unit/stack/remains'],
-  },
-  {
     name: 'queues: a frame that comes home leaves no trace for the heir',
     file: `${IN}workers/queueLink.js`,
     find: 'ring.claimed(i);',
