@@ -132,8 +132,10 @@ export interface FrameAudit {
 export function auditFrames(t: FrameTable, from = 0, to = t.frames): FrameAudit {
   const a: FrameAudit = { free: 0, device: 0, broker: 0, ring: 0, lease: 0, workers: new Map(), unknown: 0, total: to - from };
   for (let f = from; f < to; f++) {
-    const o = t.owner[f]! & OWNER_MASK;
-    if (t.owner[f] === OWNER_FREE) a.free++;
+    // Read once: its owner may change between two reads, and what was free at the first is nobody's at the second.
+    const owner = t.owner[f]!;
+    const o = owner & OWNER_MASK;
+    if (owner === OWNER_FREE) a.free++;
     else if (o === OWNER_DEVICE) a.device++;
     else if (o === OWNER_BROKER) a.broker++;
     else if (o === OWNER_RING || (o >= OWNER_RING_OF && o < OWNER_LEASE_OF)) a.ring++;
