@@ -28,6 +28,17 @@ struct Bursts : Owned {
   std::vector<LinkSum> sums;
   uint32_t epoch = 0;
 
+  // Points at memory that outlives this: frame table, packet bytes, arena. False, with a reason, when the table is none.
+  bool bind(uint8_t* table, size_t tableBytes, uint8_t* packet, size_t packetBytes, uint8_t* arenaBase, size_t arenaSize, std::string& why) {
+    if (!t.attach(table, tableBytes, packet, packetBytes, why)) return false;
+    arena = arenaBase;
+    arenaBytes = static_cast<int64_t>(arenaSize);
+    w = reinterpret_cast<int32_t*>(arena);
+    words = arenaBytes >> 2;
+    sums.resize(static_cast<size_t>(t.frames));
+    return true;
+  }
+
   bool listFits(int32_t at, int32_t count, int32_t itemWords) {
     if (at >= 0 && count >= 0 && at <= words - static_cast<int64_t>(count) * itemWords) return true;
     bad++;

@@ -61,15 +61,10 @@ napi_value createBursts(napi_env env, napi_callback_info info) {
       return fail(env, "EINVAL", std::string("createBursts: no memory ") + std::to_string(a.i32(static_cast<size_t>(i))) + " for the " + which[i] + "; register it first");
     }
   std::string why;
-  if (!b->t.attach(b->tableHold.base(), b->tableHold.bytes(), b->packetHold.base(), b->packetHold.bytes(), why)) {
+  if (!b->bind(b->tableHold.base(), b->tableHold.bytes(), b->packetHold.base(), b->packetHold.bytes(), b->arenaHold.base(), b->arenaHold.bytes(), why)) {
     delete b;
     return fail(env, "FLOWRING_ABI", "createBursts: " + why);
   }
-  b->arena = b->arenaHold.base();
-  b->arenaBytes = static_cast<int64_t>(b->arenaHold.bytes());
-  b->w = reinterpret_cast<int32_t*>(b->arena);
-  b->words = b->arenaBytes >> 2;
-  b->sums.resize(static_cast<size_t>(b->t.frames));
   own(env, b);
   napi_value o;
   napi_create_object(env, &o);

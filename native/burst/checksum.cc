@@ -97,4 +97,13 @@ uint32_t (*sumBytes)(const uint8_t*, size_t) = hasAvx2() ? sumAvx2 : sumScalar;
 uint32_t (*copySum)(uint8_t*, const uint8_t*, size_t) = hasAvx2() ? copySumAvx2 : copySumScalar;
 const char* checksumKind = hasAvx2() ? "avx2" : "scalar";
 
+bool useChecksum(const char* kind) {
+  const bool avx2 = strcmp(kind, "avx2") == 0;
+  if (avx2 ? !hasAvx2() : strcmp(kind, "scalar") != 0) return false;
+  sumBytes = avx2 ? sumAvx2 : sumScalar;
+  copySum = avx2 ? copySumAvx2 : copySumScalar;
+  checksumKind = avx2 ? "avx2" : "scalar";
+  return true;
+}
+
 }  // namespace flowring

@@ -17,6 +17,9 @@ extern uint32_t (*sumBytes)(const uint8_t* p, size_t len);
 extern uint32_t (*copySum)(uint8_t* to, const uint8_t* from, size_t len);
 // "avx2" or "scalar": which was chosen.
 extern const char* checksumKind;
+// Chooses by name what the CPU would have chosen, for tests and counts of instructions; false, and nothing changes, where there is
+// no such form or this CPU cannot run it. Before any thread runs a burst.
+bool useChecksum(const char* kind);
 
 uint32_t sumScalar(const uint8_t* p, size_t len);
 uint32_t copySumScalar(uint8_t* to, const uint8_t* from, size_t len);
