@@ -1,4 +1,5 @@
 /** What figures were measured on. */
+import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { availableParallelism, cpus, release } from 'node:os';
 import { loadNative } from '../src/ports/native.ts';
@@ -22,6 +23,9 @@ export interface Environment {
   ours: string;
   /** The native addon is there. */
   addon: boolean;
+  /** C++ compiler and C library, "g++ 12.2.0" and "glibc 2.36": counts of instructions depend on both. Null: there is none. */
+  compiler: string | null;
+  libc: string | null;
   /** Of one minute, before the run. */
   loadBefore: number;
   seconds: number;
@@ -36,6 +40,23 @@ function read(path: string): string | null {
   } catch {
     return null;
   }
+}
+
+/** First line that a program prints; null when it cannot be run. */
+function said(command: string, args: readonly string[]): string | null {
+  const r = spawnSync(command, args, { encoding: 'utf8', timeout: 10_000 });
+  return r.status === 0 ? r.stdout.split('\n')[0]!.trim() : null;
+}
+
+/** The C++ compiler, as scripts/build-native.mjs chooses it. */
+export const compilerCommand = (): string | null =>
+  [process.env.CXX, 'g++', 'c++', 'clang++'].find((c) => c !== undefined && c !== '' && said(c, ['--version']) !== null) ?? null;
+
+function compilerOf(): string | null {
+  const command = compilerCommand();
+  if (command === null) return null;
+  const line = said(command, ['--version'])!;
+  return `${/clang/i.test(line) ? 'clang' : 'g++'} ${/(\d+\.\d+(?:\.\d+)?)/.exec(line)?.[1] ?? '?'}`;
 }
 
 /** Two CPUs for server and client, the first two this process may use; -1 where there are no two or taskset is missing. */
@@ -59,6 +80,8 @@ export function environmentOf(plan: Pick<Plan, 'cores' | 'seconds' | 'rounds' | 
     root: process.getuid?.() === 0,
     ours: 'layout inline, 1 worker',
     addon: loadNative() !== null,
+    compiler: compilerOf(),
+    libc: said('getconf', ['GNU_LIBC_VERSION']),
     loadBefore: Number(read('/proc/loadavg')?.split(' ')[0] ?? 0),
     seconds,
     rounds,

@@ -1,11 +1,13 @@
 /**
  * `npm run bench`: asks questions, prints their answers.
  *
- * Exit codes: 0 every case that could run did, 1 a case failed (a wrong answer, a broken connection, a server that ended), 2 usage.
+ * Exit codes: 0 every case that could run did, 1 a case failed (a wrong answer, a broken connection, a server that ended) or
+ * `--check` found a row below its baseline or no sound baseline, 2 usage.
  */
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
+import { BaselineError, check, type Finding, findingLine, readBaseline } from './check.ts';
 import { loadConfig } from '../src/main/config/load.ts';
 import { chooseCores, describeEnvironment, environmentOf } from './environment.ts';
 import { isEnding, ROOT } from './program.ts';
@@ -13,6 +15,7 @@ import { type Plan, PORTS, type PortName, type Question, Sheet } from './questio
 import { QUESTIONS } from './questions.ts';
 import { type Answer, report } from './report.ts';
 import { table } from './table.ts';
+import { readProfiles } from './targets.ts';
 
 const DOCUMENT = join(ROOT, 'docs/benchmarks.md');
 const RESULTS = join(ROOT, 'bench/results');
@@ -25,7 +28,10 @@ const USAGE = `npm run bench -- QUESTION… | all [options]
   --port PORT       switch, tap or packet; may be given several times; default all
   --set KEY=VALUE   configuration of ours, as in flowring run; may be given several times
   --out DIR         writes DIR/QUESTION.json too; with all, docs/benchmarks.md is made anew from DIR
-  --report          only makes docs/benchmarks.md anew from bench/results
+  --report          only makes docs/benchmarks.md and docs/scaling.md anew from bench/results
+  --check           holds the answer against the baseline: exit code 1 when the 95 % interval of a row's paired ratio lies wholly
+                    below 0.85 of the baseline's, or a count is more than 5 % above it
+  --baseline DIR    where the baselines are, default bench/results
 `;
 
 class UsageError extends Error {}
@@ -41,6 +47,8 @@ interface Options {
   sets: readonly string[];
   out: string | null;
   report: boolean;
+  check: boolean;
+  baseline: string;
 }
 
 function numberOf(text: string | undefined, name: string, min: number, max: number, whole: boolean): number | null {
@@ -58,6 +66,13 @@ function questionsOf(names: readonly string[]): Question[] {
     if (q === undefined) throw new UsageError(`no question "${name}"; there are ${QUESTIONS.map((x) => x.name).join(', ')}, and all`);
     return q;
   });
+}
+
+/** What a check without names asks. */
+function questionsWithBaseline(directory: string): Question[] {
+  const asked = QUESTIONS.filter((q) => existsSync(join(directory, `${q.name}.json`)));
+  if (asked.length === 0) throw new UsageError(`no baseline in ${directory}`);
+  return asked;
 }
 
 function portsOf(names: readonly string[]): PortName[] {
@@ -82,6 +97,8 @@ function optionsOf(args: string[]): Options {
   const spec = {
     json: flag,
     report: flag,
+    check: flag,
+    baseline: one,
     seconds: one,
     rounds: one,
     warm: one,
@@ -96,17 +113,21 @@ function optionsOf(args: string[]): Options {
     throw new UsageError((error as Error).message.split('. ')[0]);
   }
   const { values, positionals } = parsed;
+  const baseline = resolve(values.baseline ?? RESULTS);
+  const rounds = numberOf(values.rounds, 'rounds', 1, 100, true);
   return {
-    questions: questionsOf(positionals),
+    questions: values.check && positionals.length === 0 ? questionsWithBaseline(baseline) : questionsOf(positionals),
     all: positionals.includes('all'),
     json: values.json,
     seconds: numberOf(values.seconds, 'seconds', 0.1, 60, false),
-    rounds: numberOf(values.rounds, 'rounds', 1, 100, true),
+    rounds,
     warm: numberOf(values.warm, 'warm', 0, 60, false) ?? 3,
     ports: portsOf(values.port ?? []),
     sets: setsOf(values.set ?? []),
     out: values.out === undefined ? null : resolve(values.out),
     report: values.report,
+    check: values.check,
+    baseline,
   };
 }
 
@@ -123,7 +144,10 @@ async function ask(q: Question, o: Options): Promise<{ answer: Answer; failed: b
     say(`FAILED: ${(error as Error).stack}`);
     sheet.fail(q.name, (error as Error).message);
   }
-  return { answer: { question: q.name, environment, rows: sheet.rows, skipped: sheet.skipped }, failed: sheet.failed };
+  return {
+    answer: { question: q.name, environment, rows: sheet.rows, skipped: sheet.skipped, exhibits: sheet.exhibits },
+    failed: sheet.failed,
+  };
 }
 
 function print(q: Question, answer: Answer, json: boolean): void {
@@ -131,12 +155,23 @@ function print(q: Question, answer: Answer, json: boolean): void {
   else process.stdout.write(`# ${q.name}: ${q.asks}\n${describeEnvironment(answer.environment).join('\n')}\n${table(answer)}\n`);
 }
 
+/**
+ * Says what of an answer held. False when a row fell; under CI=true also when nothing at all could be compared, since a check that
+ * never runs would pass for ever.
+ */
+function judge(findings: readonly Finding[], o: Options): boolean {
+  const of = (verdict: Finding['verdict']): number => findings.filter((f) => f.verdict === verdict).length;
+  const lines = [...findings.map(findingLine), `check: ${of('held')} held, ${of('fell')} fell, ${of('not compared')} not compared`];
+  (o.json ? process.stderr : process.stdout).write(`${lines.join('\n')}\n`);
+  return of('fell') === 0 && (of('held') > 0 || process.env.CI !== 'true');
+}
+
 /** Makes docs/benchmarks.md from every answer in a directory. */
 function writeReport(directory: string): void {
   const files = readdirSync(directory).filter((f) => f.endsWith('.json'));
   const answers = files.map((f) => JSON.parse(readFileSync(join(directory, f), 'utf8')) as Answer);
   if (answers.length === 0) throw new UsageError(`no results in ${directory}: run npm run bench -- all --json --out bench/results`);
-  writeFileSync(DOCUMENT, report(answers, QUESTIONS));
+  writeFileSync(DOCUMENT, report(answers, QUESTIONS, readProfiles(directory)));
   process.stderr.write(`bench: wrote ${DOCUMENT}\n`);
 }
 
@@ -150,12 +185,14 @@ async function main(args: string[]): Promise<number> {
     process.stdout.write(`${USAGE}\n${QUESTIONS.map((q) => `  ${q.name.padEnd(8)} ${q.asks}`).join('\n')}\n`);
     return 0;
   }
+  const baselines = o.check ? o.questions.map((q) => readBaseline(o.baseline, q.name)) : [];
   let failed = false;
-  for (const q of o.questions) {
+  for (const [i, q] of o.questions.entries()) {
     const a = await ask(q, o);
     if (isEnding()) return 130;
     failed ||= a.failed;
     print(q, a.answer, o.json);
+    if (o.check && !judge(check(a.answer, baselines[i]!), o)) failed = true;
     if (o.out === null) continue;
     mkdirSync(o.out, { recursive: true });
     writeFileSync(join(o.out, `${q.name}.json`), `${JSON.stringify(a.answer, null, 2)}\n`);
@@ -165,6 +202,7 @@ async function main(args: string[]): Promise<number> {
 }
 
 process.exitCode = await main(process.argv.slice(2)).catch((error: Error) => {
-  process.stderr.write(error instanceof UsageError ? `bench: ${error.message}\n` : `bench: ${error.stack}\n`);
+  const told = error instanceof UsageError || error instanceof BaselineError;
+  process.stderr.write(told ? `bench: ${error.message}\n` : `bench: ${error.stack}\n`);
   return error instanceof UsageError ? 2 : 1;
 });

@@ -11,7 +11,7 @@ export interface Row {
   /** The work: echo 64, bulk 1, http keep-alive … */
   case: string;
   port: PortName | 'none';
-  /** Larger is better, except for µs. */
+  /** Larger is better, except for µs and instructions. */
   unit: string;
   /** Medians over the rounds. */
   ours: number;
@@ -25,6 +25,17 @@ export interface Row {
   cpuRatio: number | null;
   /** The larger of the two relative spreads: median absolute deviation of the rounds over their median. */
   spread: number;
+  /** 95 % interval of the ratio of paired rounds; null of a single round, and of a count. */
+  interval: readonly [number, number] | null;
+}
+
+/** A further table of an answer, beside its rows: a trace, costs, a model. Cells are text. */
+export interface Exhibit {
+  title: string;
+  /** What it shows and how it was measured: paragraphs of the document, before the table. */
+  text: readonly string[];
+  head: readonly string[];
+  rows: readonly (readonly string[])[];
 }
 
 export interface Skipped {
@@ -58,6 +69,7 @@ export interface Plan {
 export class Sheet {
   readonly rows: Row[] = [];
   readonly skipped: Skipped[] = [];
+  readonly exhibits: Exhibit[] = [];
   /** A case gave wrong answers, or broke: the exit code is 1. */
   failed = false;
 

@@ -23,8 +23,16 @@ export function table(a: Answer): string {
       `${(r.spread * 100).toFixed(1)} %`,
       r.peerName,
     ]);
+  const exhibits = (a.exhibits ?? []).map((e) => {
+    const x = new Table({ head: [...e.head], style: { head: [], border: [] } });
+    for (const row of e.rows) x.push([...row]);
+    return `\n${e.title}\n${e.text.join('\n')}\n${x.toString()}`;
+  });
   const skipped = a.skipped.map((s) => `skipped: ${s.case}: ${s.reason}`);
-  return [...(a.rows.length > 0 ? [t.toString()] : []), ...skipped, 'ratio: ours / peer; larger is better, except for µs and CPU'].join(
-    '\n',
-  );
+  return [
+    ...(a.rows.length > 0 ? [t.toString()] : []),
+    ...exhibits,
+    ...skipped,
+    'ratio: ours / peer; larger is better, except for µs, instructions and CPU',
+  ].join('\n');
 }

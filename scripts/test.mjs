@@ -5,6 +5,7 @@
 //   npm test -- unit/wire sim        those whose path contains one of the words
 //   npm test -- -v                   with what they print
 //   npm test -- --with-lint          and the linter as one more check
+//   npm test -- --with-counts        and instruction counts of the native bursts against their baseline (bench/counts.ts)
 //   npm test -- --with-runtimes      and a smoke run on other releases of Node (scripts/runtimes.mjs)
 //
 // A file that cannot run here prints `SKIP <reason>`, one line per skipped test, and exits 0. Under CI=true a skip fails.
@@ -18,17 +19,19 @@ import { boundedRun, endRunning } from './boundedRun.mjs';
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 /** Order of the groups, and seconds one file may take. */
 const GROUPS = { unit: 120, native: 180, sim: 240, kernel: 300, cli: 240 };
+const COUNTS_SECONDS = 240;
 const RUNTIMES_SECONDS = 1500;
 const CI = process.env.CI === 'true';
 
 const args = process.argv.slice(2);
 const verbose = args.includes('-v') || args.includes('--verbose');
 const withLint = args.includes('--with-lint');
+const withCounts = args.includes('--with-counts');
 const withRuntimes = args.includes('--with-runtimes');
 const words = args.filter((a) => !a.startsWith('-'));
-const unknown = args.find((a) => a.startsWith('-') && !['-v', '--verbose', '--with-lint', '--with-runtimes'].includes(a));
+const unknown = args.find((a) => a.startsWith('-') && !['-v', '--verbose', '--with-lint', '--with-counts', '--with-runtimes'].includes(a));
 if (unknown !== undefined) {
-  process.stderr.write(`test: unknown option ${unknown}; known are -v, --with-lint and --with-runtimes\n`);
+  process.stderr.write(`test: unknown option ${unknown}; known are -v, --with-lint, --with-counts and --with-runtimes\n`);
   process.exit(2);
 }
 
@@ -122,6 +125,22 @@ async function runLint() {
   };
 }
 
+/** Each count is a check. One that could not be compared is a skip: under CI=true that fails. */
+async function runCounts() {
+  const r = await runBounded(process.execPath, ['scripts/bench.mjs', 'counts', '--check'], COUNTS_SECONDS);
+  const [, held = '0', fell = '0', none = '0'] = /^check: (\d+) held, (\d+) fell, (\d+) not compared$/m.exec(r.output) ?? [];
+  const why = r.timedOut ? `took longer than ${COUNTS_SECONDS} s` : r.code === 0 ? '' : `exit code ${r.code}`;
+  return {
+    passed: Number(held),
+    failed: why !== '' && fell === '0' ? 1 : Number(fell),
+    skipped: Number(none),
+    reasons: [...r.output.matchAll(/^not compared +(.+)$/gm)].map((m) => m[1]),
+    why,
+    output: r.output,
+    seconds: r.seconds,
+  };
+}
+
 /** Its checks count one by one. */
 async function runRuntimes() {
   const r = await runBounded(process.execPath, ['scripts/runtimes.mjs'], RUNTIMES_SECONDS);
@@ -158,6 +177,7 @@ const tests = plan();
 if (tests.length === 0) process.stderr.write(`test: no test file matches ${words.join(' ')}\n`);
 if (withLint) add('lint', await runLint());
 for (const t of tests) add(t.source.replace(/^test\/|\.test\.ts$/g, ''), await runTest(t));
+if (withCounts) add('counts', await runCounts());
 if (withRuntimes) add('runtimes', await runRuntimes());
 if (CI && sum.skipped > 0) {
   process.stdout.write(`${sum.skipped} skipped: with CI=true every skip is a failure\n`);

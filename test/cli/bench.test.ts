@@ -10,11 +10,12 @@ import { readWrk } from '../../bench/client.ts';
 import { checkTally, type Tally } from '../../bench/load.ts';
 import { type Answer, report } from '../../bench/report.ts';
 import { median, rowOf } from '../../bench/statistics.ts';
+import { type Target, targetSection } from '../../bench/targets.ts';
 import { nativeProblem, loadNative } from '../../src/ports/native.ts';
 
 const SCRIPT = fileURLToPath(new URL('../../../scripts/bench.mjs', import.meta.url));
 const REPORT = fileURLToPath(new URL('../../bench/report.js', import.meta.url));
-const ROW_KEYS = ['case', 'port', 'unit', 'ours', 'peer', 'peerName', 'ratio', 'ratioBest', 'cpuRatio', 'spread'];
+const ROW_KEYS = ['case', 'port', 'unit', 'ours', 'peer', 'peerName', 'ratio', 'ratioBest', 'cpuRatio', 'spread', 'interval'];
 
 function bench(...args: string[]): { code: number | null; stdout: string; stderr: string; all: string } {
   const r = spawnSync(process.execPath, [SCRIPT, ...args], { encoding: 'utf8', timeout: 100_000 });
@@ -28,7 +29,7 @@ function answerOf(stdout: string): Answer {
 
 /** The contract of --json, whatever was asked. */
 function checkAnswer(a: Answer, question: string, all: string): void {
-  assert.equal(Object.keys(a), ['question', 'environment', 'rows', 'skipped'], all);
+  assert.equal(Object.keys(a), ['question', 'environment', 'rows', 'skipped', 'exhibits'], all);
   assert.is(a.question, question);
   for (const key of ['node', 'kernel', 'cpu', 'cpus', 'cores', 'governor', 'root', 'loadBefore', 'seconds', 'rounds'])
     assert.ok(key in a.environment, `environment has no ${key}`);
@@ -37,6 +38,7 @@ function checkAnswer(a: Answer, question: string, all: string): void {
     for (const key of ['ours', 'peer', 'ratio', 'ratioBest'] as const)
       assert.ok(r[key] > 0 && Number.isFinite(r[key]), `${r.case}: ${key} ${r[key]}`);
     assert.ok(r.spread >= 0, r.case);
+    if (r.interval !== null) assert.ok(r.interval[0] > 0 && r.interval[0] <= r.interval[1], `${r.case}: ${r.interval}`);
     assert.ok(r.cpuRatio === null || r.cpuRatio >= 0, r.case);
     assert.ok(Math.abs(r.ratio / (r.ours / r.peer) - 1) < 0.01, `${r.case}: ${r.ratio} is not ${r.ours} / ${r.peer}`);
   }
@@ -46,7 +48,7 @@ function checkAnswer(a: Answer, question: string, all: string): void {
 test('no question: they are listed with what they ask', () => {
   const { code, stdout } = bench();
   assert.is(code, 0);
-  for (const name of ['rings', 'wire', 'bursts', 'echo', 'short', 'bulk', 'http', 'udp'])
+  for (const name of ['rings', 'wire', 'bursts', 'counts', 'echo', 'short', 'bulk', 'http', 'udp'])
     assert.match(stdout, new RegExp(`^  ${name} +\\w`, 'm'));
 });
 
@@ -160,6 +162,8 @@ const ENVIRONMENT: Answer['environment'] = {
   root: true,
   ours: 'layout inline, 1 worker',
   addon: true,
+  compiler: 'g++ 12.2.0',
+  libc: 'glibc 2.36',
   loadBefore: 0.1,
   seconds: 2,
   rounds: 5,
@@ -181,6 +185,7 @@ const FIXTURE: Answer = {
       ratioBest: 1.9,
       cpuRatio: 0.5,
       spread: 0.02,
+      interval: null,
     },
     {
       case: 'echo 8',
@@ -193,6 +198,7 @@ const FIXTURE: Answer = {
       ratioBest: 0.6,
       cpuRatio: 1.4,
       spread: 0.02,
+      interval: null,
     },
     {
       case: 'echo 1',
@@ -205,6 +211,7 @@ const FIXTURE: Answer = {
       ratioBest: 1.6,
       cpuRatio: null,
       spread: 0.1,
+      interval: null,
     },
     {
       case: 'echo 2',
@@ -217,6 +224,7 @@ const FIXTURE: Answer = {
       ratioBest: 0.95,
       cpuRatio: 1,
       spread: 0.05,
+      interval: null,
     },
   ],
   skipped: [{ case: 'echo 64, packet', reason: 'no such port' }],
@@ -235,6 +243,45 @@ test('the document: every row, losses stated, what was skipped and why', () => {
   assert.match(text, /\| echo 2 \|.*\| level \|/);
   assert.match(text, /- echo 64, packet: no such port/);
   assert.match(text, /A CPU, 2 usable CPUs \(server on CPU 0, client on CPU 1\)/);
+});
+
+test('targets: reached, missed by how much, not measured; a profile below them', () => {
+  const of = (name: string, ports: Target['ports'], least: number, stretch: number, figure: Target['figure'] = 'ratio'): Target => ({
+    case: name,
+    ports,
+    figure,
+    least,
+    stretch,
+    mtcp: null,
+  });
+  const targets = [
+    of('echo 64', ['tap', 'packet'], 2.5, 3),
+    of('echo 64', ['tap'], 1.5, 1.9),
+    of('echo 8', ['tap'], 0.5, 0.9),
+    of('echo 1', ['switch'], 0.6, 0.4),
+    of('echo 64', ['tap'], 0.28, 0.2, 'cpuRatio'),
+    of('bulk 1', ['tap', 'packet'], 1, 1.4),
+  ];
+  const lines = targetSection([FIXTURE], [{ name: 'echo-64-tap', text: 'Copies: 31 %.' }], targets).filter((l) =>
+    /^\| (echo|bulk)/.test(l),
+  );
+  assert.equal(lines, [
+    '| echo 64 | tap | ratio | 2.00 | 2.5 | 3 | – | **missed**: 80 % of it |',
+    '| echo 64 | tap | ratio | 2.00 | 1.5 | 1.9 | – | reached, the stretch too |',
+    '| echo 8 | tap | ratio | 0.70 | 0.5 | 0.9 | – | reached |',
+    '| echo 1 | switch | ratio | 1.50 | 0.6 | 0.4 | – | **missed**: 2.50 times it |',
+    '| echo 64 | tap | CPU | 0.50 | 0.28 | 0.2 | – | **missed**: 1.79 times it |',
+    '| bulk 1 | tap, packet | ratio | – | 1 | 1.4 | – | not measured |',
+  ]);
+  const text = report([FIXTURE], [], [{ name: 'echo-64-tap', text: 'Copies: 31 %.' }]);
+  assert.match(text, /### Where the time goes\n\n#### echo 64 tap\n\nCopies: 31 %\.\n/);
+  assert.not.match(report([FIXTURE], []), /Where the time goes/);
+});
+
+test('an exhibit of an answer is a table of the document', () => {
+  const exhibits = [{ title: 'The slowest', text: ['First.', 'Second.'], head: ['µs', 'why'], rows: [['31', 'preempted']] }];
+  const text = report([{ ...FIXTURE, exhibits }], []);
+  assert.match(text, /### The slowest\n\nFirst\.\n\nSecond\.\n\n\| µs \| why \|\n\|---\|---:\|\n\| 31 \| preempted \|\n/);
 });
 
 test('the generator makes the same document from files', () => {
