@@ -2,7 +2,7 @@
  * The sockets of all workers, read from the columns they keep in shared memory (stack/tcp/tcb.ts, stack/udp/table.ts) while
  * they go on working: each row is read as it stands, and read again when its connection changed state meanwhile.
  */
-import { Tcb, T_DEAD, T_PERSIST } from '../stack/tcp/tcb.ts';
+import { idOf, Tcb, TCB_ROW, T_DEAD, T_PERSIST } from '../stack/tcp/tcb.ts';
 import { CLOSED, LISTEN, STATE_NAME, STATES, TIME_WAIT } from '../stack/tcp/states.ts';
 import { U_BOUND, U_CONNECTED, U_OPEN, UdpTable } from '../stack/udp/table.ts';
 import { formatIpv4 } from '../wire/ipv4.ts';
@@ -68,7 +68,7 @@ function tcpRow(t: Tcb, { worker, thread, nowMs }: SocketOwner, c: number): Sock
     proto: 'tcp',
     worker,
     thread,
-    id: c,
+    id: idOf(c),
     localAddress: formatIpv4(t.localIp[c]!),
     localPort: t.ports[c]! & 0xffff,
     remoteAddress: listens ? '0.0.0.0' : formatIpv4(t.remoteIp[c]!),
@@ -85,7 +85,7 @@ function tcpSockets(arena: SharedArrayBuffer, owner: SocketOwner, listening: boo
   if (new Int32Array(arena)[H_TCB] === 0) return [];
   const t = new Tcb(arena);
   const rows: SocketRow[] = [];
-  for (let c = 0; c < t.connections; c++) {
+  for (let c = 0; c < t.end; c += TCB_ROW) {
     for (let look = 0; look < 3; look++) {
       const state = t.state[c]!;
       if (state === CLOSED || state >= STATES || (listening && state !== LISTEN) || (t.flags[c]! & T_DEAD) !== 0) break;

@@ -9,7 +9,7 @@ import { readyWords } from './readyList.ts';
 import { socketIds } from './socketIds.ts';
 import { PORT_TABLE_WORDS } from './tcp/machine.ts';
 import { scoreboardWords } from './tcp/recovery/scoreboard.ts';
-import { TCB_COLUMNS, columnStride } from './tcp/tcb.ts';
+import { tcbWords } from './tcp/tcb.ts';
 import { USER_COPY_WORDS } from './tcp/userCopy.ts';
 import { WHEEL_WORDS } from './tcp/wheel.ts';
 import { udpTableWords } from './udp/table.ts';
@@ -24,7 +24,7 @@ const BLOCKS = 32;
 /** Bytes of arena that `createStack` needs with this configuration, rounding and the arena's own header included. */
 export function arenaBytes(config: StackConfig): number {
   const words =
-    TCB_COLUMNS * columnStride(config.maxConnections) +
+    tcbWords(config.maxConnections) +
     readyWords(socketIds(config).total) +
     udpTableWords(config.maxDatagrams) +
     ChunkPool.words(config.chunks, config.chunkBytes) +

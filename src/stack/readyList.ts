@@ -1,30 +1,31 @@
 /**
  * Sockets whose condition changed, one intrusive list a consumer (an epoll instance, or net). See sockets.ts.
- * Its columns go over the ids of all kinds of sockets; what holds at a socket, its kind says.
+ * It has four words for each id of all kinds of sockets, side by side; what holds at a socket, its kind says.
  * Entries are unlinked lazily by the consumer; a socket freed meanwhile stays listed, shows no event, and is reaped
  * when the consumer unlinks it, so an id is never given out again while it stands on a list.
  */
 import type { Arena } from './env.ts';
 import { EMFILE } from './sockets.ts';
 import type { ReadyList, SocketKind } from './sockets.ts';
-import { columnStride } from './tcp/tcb.ts';
 
 const CONSUMERS = 64;
-const COLUMNS = 4;
+// Words of a socket
+const CONSUMER = 0;
+const EDGES = 1;
+const NEXT = 2;
+const ON_LIST = 3;
+const WORDS_SHIFT = 2;
 
-// listed
+// on-list bits
 const LISTED = 1;
 /** Freed while it stood on a list. */
 const GONE = 2;
 
-/** Arena words of the columns for `ids` sockets. */
-export const readyWords = (ids: number): number => COLUMNS * columnStride(ids);
+/** Arena words for `ids` sockets. */
+export const readyWords = (ids: number): number => ids << WORDS_SHIFT;
 
 export class Ready implements ReadyList {
-  private readonly consumer: Int32Array;
-  private readonly edges: Int32Array;
-  private readonly next: Int32Array;
-  private readonly listed: Int32Array;
+  private readonly words: Int32Array;
   private readonly head = new Int32Array(CONSUMERS).fill(-1);
   private readonly tail = new Int32Array(CONSUMERS).fill(-1);
   private readonly open = new Int32Array(CONSUMERS);
@@ -32,17 +33,9 @@ export class Ready implements ReadyList {
   private readonly kinds: SocketKind[] = [];
   private readonly ends: number[] = [];
 
-  /** Columns for `ids` sockets of all kinds. */
+  /** For `ids` sockets of all kinds. */
   constructor(arena: Arena, ids: number) {
-    const stride = columnStride(ids);
-    const at = arena.take(readyWords(ids));
-    arena.i32.fill(0, at, at + readyWords(ids));
-    let i = 0;
-    const column = (): Int32Array => new Int32Array(arena.memory, (at + stride * i++) * 4, ids);
-    this.consumer = column();
-    this.edges = column();
-    this.next = column();
-    this.listed = column();
+    this.words = new Int32Array(arena.memory, arena.take(readyWords(ids)) * 4, readyWords(ids)).fill(0);
   }
 
   /** The kind that the ids below `end` belong to, and above the end of the kind added before. */
@@ -71,21 +64,21 @@ export class Ready implements ReadyList {
   closeConsumer(consumer: number): void {
     if (consumer < 1 || consumer >= CONSUMERS || this.open[consumer] === 0) return;
     for (let s = this.head[consumer]; s >= 0; s = this.head[consumer]) this.unlink(consumer, s, -1);
-    const of = this.consumer;
-    for (let s = 0; s < of.length; s++) if (of[s] === consumer) of[s] = 0;
+    const w = this.words;
+    for (let k = CONSUMER; k < w.length; k += 1 << WORDS_SHIFT) if (w[k] === consumer) w[k] = 0;
     this.open[consumer] = 0;
   }
 
   route(socket: number, consumer: number): void {
-    const before = this.consumer[socket];
-    if (before !== consumer && this.listed[socket] !== 0) this.takeOff(before, socket);
-    this.consumer[socket] = consumer;
+    const before = this.words[(socket << WORDS_SHIFT) + CONSUMER];
+    if (before !== consumer && this.words[(socket << WORDS_SHIFT) + ON_LIST] !== 0) this.takeOff(before, socket);
+    this.words[(socket << WORDS_SHIFT) + CONSUMER] = consumer;
     if (consumer !== 0 && this.levels(socket) !== 0) this.list(socket, consumer);
   }
 
   private takeOff(consumer: number, socket: number): void {
     let previous = -1;
-    for (let s = this.head[consumer]; s >= 0; s = this.next[s]) {
+    for (let s = this.head[consumer]; s >= 0; s = this.words[(s << WORDS_SHIFT) + NEXT]) {
       if (s === socket) {
         this.unlink(consumer, s, previous);
         return;
@@ -95,7 +88,7 @@ export class Ready implements ReadyList {
   }
 
   consumerOf(socket: number): number {
-    return this.consumer[socket];
+    return this.words[(socket << WORDS_SHIFT) + CONSUMER];
   }
 
   first(consumer: number): number {
@@ -103,47 +96,47 @@ export class Ready implements ReadyList {
   }
 
   after(socket: number): number {
-    return this.next[socket];
+    return this.words[(socket << WORDS_SHIFT) + NEXT];
   }
 
   // hot: per packet
   unlink(consumer: number, socket: number, previous: number): void {
-    const next = this.next[socket];
-    if (previous >= 0) this.next[previous] = next;
+    const next = this.words[(socket << WORDS_SHIFT) + NEXT];
+    if (previous >= 0) this.words[(previous << WORDS_SHIFT) + NEXT] = next;
     else this.head[consumer] = next;
     if (next < 0) this.tail[consumer] = previous;
-    const gone = (this.listed[socket] & GONE) !== 0;
-    this.listed[socket] = 0;
+    const gone = (this.words[(socket << WORDS_SHIFT) + ON_LIST] & GONE) !== 0;
+    this.words[(socket << WORDS_SHIFT) + ON_LIST] = 0;
     if (gone) this.kindOf(socket).reap(socket);
   }
 
   // hot: per packet
   /** The stack's side: `events` happened at `socket`. */
   notify(socket: number, events: number): void {
-    this.edges[socket] |= events;
-    const consumer = this.consumer[socket];
-    if (consumer !== 0 && this.listed[socket] === 0) this.list(socket, consumer);
+    this.words[(socket << WORDS_SHIFT) + EDGES] |= events;
+    const consumer = this.words[(socket << WORDS_SHIFT) + CONSUMER];
+    if (consumer !== 0 && this.words[(socket << WORDS_SHIFT) + ON_LIST] === 0) this.list(socket, consumer);
   }
 
   private list(socket: number, consumer: number): void {
-    if (this.listed[socket] !== 0) return;
-    this.listed[socket] = LISTED;
-    this.next[socket] = -1;
+    if (this.words[(socket << WORDS_SHIFT) + ON_LIST] !== 0) return;
+    this.words[(socket << WORDS_SHIFT) + ON_LIST] = LISTED;
+    this.words[(socket << WORDS_SHIFT) + NEXT] = -1;
     const tail = this.tail[consumer];
-    if (tail >= 0) this.next[tail] = socket;
+    if (tail >= 0) this.words[(tail << WORDS_SHIFT) + NEXT] = socket;
     else this.head[consumer] = socket;
     this.tail[consumer] = socket;
   }
 
   /** The stack's side: an id is given out anew. It stands on no list. */
   begin(socket: number): void {
-    this.edges[socket] = 0;
-    this.consumer[socket] = 0;
+    this.words[(socket << WORDS_SHIFT) + EDGES] = 0;
+    this.words[(socket << WORDS_SHIFT) + CONSUMER] = 0;
   }
 
   /** The stack's side: the application let go of the id, no event of it is of interest any more. */
   quiet(socket: number): void {
-    this.edges[socket] = 0;
+    this.words[(socket << WORDS_SHIFT) + EDGES] = 0;
   }
 
   /**
@@ -151,15 +144,15 @@ export class Ready implements ReadyList {
    * kind's `reap` is called when it leaves that.
    */
   end(socket: number): boolean {
-    this.edges[socket] = 0;
-    if (this.listed[socket] === 0) return true;
-    this.listed[socket] = LISTED | GONE;
+    this.words[(socket << WORDS_SHIFT) + EDGES] = 0;
+    if (this.words[(socket << WORDS_SHIFT) + ON_LIST] === 0) return true;
+    this.words[(socket << WORDS_SHIFT) + ON_LIST] = LISTED | GONE;
     return false;
   }
 
   /** Whether `socket` stands on a list. */
   isListed(socket: number): boolean {
-    return this.listed[socket] !== 0;
+    return this.words[(socket << WORDS_SHIFT) + ON_LIST] !== 0;
   }
 
   // hot: per packet
@@ -169,8 +162,8 @@ export class Ready implements ReadyList {
 
   // hot: per packet
   takeEdges(socket: number): number {
-    const events = this.edges[socket];
-    this.edges[socket] = 0;
+    const events = this.words[(socket << WORDS_SHIFT) + EDGES];
+    this.words[(socket << WORDS_SHIFT) + EDGES] = 0;
     return this.kindOf(socket).isOpen(socket) ? events : 0;
   }
 }

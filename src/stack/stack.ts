@@ -45,6 +45,7 @@ import { SocketTable } from './socketTable.ts';
 import { createAcceptQueues } from './tcp/accept.ts';
 import { TcpSockets } from './tcp/calls.ts';
 import { createCongestion } from './tcp/congestion/newreno.ts';
+import { Ending } from './tcp/ending.ts';
 import { createHandshake } from './tcp/handshake.ts';
 import { createTcpInput } from './tcp/input.ts';
 import { icmpError } from './tcp/icmpError.ts';
@@ -96,7 +97,12 @@ export function assembleStack(env: StackEnv): { stack: Stack; machine: Machine }
   const timers = createTimers(m, { congestion, rto, reset, keepalive });
   const tcp = createTcpInput(m, { handshake, queues, reset, receive, reassembly, send, newReno, sack, rto });
   const ids = socketIds(config);
-  const tcpSockets = new TcpSockets(m, { handshake, queues, reset, receive, send, output, options: new SocketOptions(m, keepalive) });
+  const ending = new Ending(m, queues, reset);
+  const tcpSockets = new TcpSockets(
+    m,
+    { handshake, queues, reset, receive, send, output, options: new SocketOptions(m, keepalive) },
+    ending,
+  );
   m.ready.add(tcpSockets, ids.tcpEnd);
   const errors = new IcmpErrors(env, transmit);
   const udp = createUdp(env, m, user, errors, ids.tcpEnd);
@@ -294,7 +300,7 @@ export function assembleStack(env: StackEnv): { stack: Stack; machine: Machine }
   function destroy(): void {
     udp.queue.settleAll();
     receive.settleAll();
-    tcpSockets.destroy();
+    ending.destroy();
     udp.sockets.destroy();
     transmit.flush();
     neighbor.clear();
@@ -307,7 +313,7 @@ export function assembleStack(env: StackEnv): { stack: Stack; machine: Machine }
     end,
     pending,
     nextDeadlineMs: () => m.wheel.nextMs(env.clock[1]),
-    stopListening: () => tcpSockets.stopAllListening(false),
+    stopListening: () => ending.stopAllListening(false),
     busy: () => m.chunks.free + udp.queue.held < m.chunks.chunks,
     withdrawStaleClaims: () => {
       env.steering.servedBy(STEER_TCP, env.worker, (p) => {
@@ -318,7 +324,7 @@ export function assembleStack(env: StackEnv): { stack: Stack; machine: Machine }
       });
     },
     drain: () => {
-      tcpSockets.drain();
+      ending.drain();
       udp.input.draining = true;
       udp.sockets.stopServing();
     },

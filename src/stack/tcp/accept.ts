@@ -9,7 +9,7 @@ import type { Machine } from './machine.ts';
 import type { TcpOptions } from '../../wire/tcpOptions.ts';
 import type { Reset } from './reset.ts';
 import { CLOSED, SYN_RCVD } from './states.ts';
-import { T_HALF_OPEN, T_NODELAY, T_OPEN, T_QUEUED, T_SACK, T_SYN, T_TS, T_WS } from './tcb.ts';
+import { TCB_ROW, T_HALF_OPEN, T_NODELAY, T_OPEN, T_QUEUED, T_SACK, T_SYN, T_TS, T_WS } from './tcb.ts';
 
 /** Below this no peer's MSS is believed: 48 is what Linux insists on too. */
 const MSS_MIN = 48;
@@ -144,7 +144,7 @@ export function createAcceptQueues(m: Machine, reset: Reset): AcceptQueues {
       m.free(c);
     }
     if (halfOpen[l] === 0) return;
-    for (let c = 0; c < state.length; c++) {
+    for (let c = 0; c < t.end; c += TCB_ROW) {
       if (parent[c] !== l || (flags[c] & T_HALF_OPEN) === 0) continue;
       reset.cut(c);
       m.free(c);

@@ -10,7 +10,6 @@ import {
   EAGAIN,
   EALREADY,
   EBADF,
-  ECONNABORTED,
   EINVAL,
   EISCONN,
   ENETUNREACH,
@@ -31,6 +30,7 @@ import {
 } from '../sockets.ts';
 import type { DatagramSource, SocketKind } from '../sockets.ts';
 import type { AcceptQueues } from './accept.ts';
+import type { Ending } from './ending.ts';
 import type { Handshake } from './handshake.ts';
 import type { Machine } from './machine.ts';
 import type { Output } from './output.ts';
@@ -39,34 +39,8 @@ import type { Reset } from './reset.ts';
 import type { SendBuffer } from './sendBuffer.ts';
 import type { SocketOptions } from './socketOptions.ts';
 import { SourcePorts } from './sourcePorts.ts';
-import {
-  CAN_SEND,
-  CLOSE_WAIT,
-  CLOSED,
-  ESTABLISHED,
-  FIN_WAIT_1,
-  FIN_WAIT_2,
-  LAST_ACK,
-  LISTEN,
-  SYN_RCVD,
-  SYN_SENT,
-  TIME_WAIT,
-} from './states.ts';
-import {
-  O_REUSEADDR,
-  T_BOUND,
-  T_CLAIMED,
-  T_DEAD,
-  T_EOF,
-  T_FIN,
-  T_FULL,
-  T_LINGERING,
-  T_NODELAY,
-  T_OPEN,
-  T_QUEUED,
-  T_RDSHUT,
-  T_USED,
-} from './tcb.ts';
+import { CAN_SEND, CLOSED, FIN_WAIT_2, LISTEN, SYN_RCVD, SYN_SENT, TIME_WAIT } from './states.ts';
+import { O_REUSEADDR, T_BOUND, T_CLAIMED, T_EOF, T_FIN, T_FULL, T_NODELAY, T_OPEN, T_RDSHUT, T_USED, TCB_ROW, idOf, rowOf } from './tcb.ts';
 import { fillTcpInfo, type TcpInfo } from './tcpInfo.ts';
 
 const BACKLOG_MAX = 65535;
@@ -91,9 +65,11 @@ export class TcpSockets implements SocketKind {
   private readonly sbLen: Int32Array;
   private readonly errorOf: Int32Array;
   private readonly sourcePorts: SourcePorts;
+  private readonly ending: Ending;
 
-  constructor(m: Machine, parts: CallParts) {
+  constructor(m: Machine, parts: CallParts, ending: Ending) {
     this.m = m;
+    this.ending = ending;
     this.parts = parts;
     this.stateOf = m.tcb.state;
     this.flags = m.tcb.flags;
@@ -105,27 +81,37 @@ export class TcpSockets implements SocketKind {
   }
 
   // hot: per packet
+  /** The row of the open socket `s`, or -1. */
+  private row(s: number): number {
+    if (s < 0 || s >= this.m.tcb.connections) return -1;
+    const c = rowOf(s);
+    return (this.flags[c] & T_OPEN) !== 0 ? c : -1;
+  }
+
+  // hot: per packet
   isOpen(s: number): boolean {
-    return s >= 0 && s < this.flags.length && (this.flags[s] & T_OPEN) !== 0;
+    return this.row(s) >= 0;
   }
 
   open(): number {
-    const s = this.m.alloc();
-    if (s >= 0) this.flags[s] |= T_OPEN | (this.m.config.nagle ? 0 : T_NODELAY);
-    return s;
+    const c = this.m.alloc();
+    if (c < 0) return c;
+    this.flags[c] |= T_OPEN | (this.m.config.nagle ? 0 : T_NODELAY);
+    return idOf(c);
   }
 
   bind(s: number, ip: number, port: number): number {
-    if (!this.isOpen(s)) return -EBADF;
-    if (this.stateOf[s] !== CLOSED || (this.flags[s] & (T_BOUND | T_USED)) !== 0 || port < 0 || port > 65535) return -EINVAL;
+    const c = this.row(s);
+    if (c < 0) return -EBADF;
+    if (this.stateOf[c] !== CLOSED || (this.flags[c] & (T_BOUND | T_USED)) !== 0 || port < 0 || port > 65535) return -EINVAL;
     if (ip !== 0 && ip !== this.m.env.host.address()) return -EADDRNOTAVAIL;
     if (port !== 0) {
-      if (this.m.boundTo[port] > 0 && !this.shareable(s, port)) return -EADDRINUSE;
+      if (this.m.boundTo[port] > 0 && !this.shareable(c, port)) return -EADDRINUSE;
       this.m.boundTo[port]++;
-      this.flags[s] |= T_BOUND;
+      this.flags[c] |= T_BOUND;
     }
-    this.m.tcb.localIp[s] = ip | 0;
-    this.m.tcb.ports[s] = port;
+    this.m.tcb.localIp[c] = ip | 0;
+    this.m.tcb.ports[c] = port;
     return 0;
   }
 
@@ -133,58 +119,62 @@ export class TcpSockets implements SocketKind {
    * SO_REUSEADDR as Linux has it: a port that nobody listens on may be bound once more when all who have it asked for that, or
    * only wait in TIME_WAIT. What came through a listener never stands in the way.
    */
-  private shareable(s: number, port: number): boolean {
+  private shareable(c: number, port: number): boolean {
     const t = this.m.tcb;
-    if ((t.options[s] & O_REUSEADDR) === 0 || this.m.listenerOf[port] !== 0) return false;
-    for (let c = 0; c < t.connections; c++) {
-      if ((this.flags[c] & T_BOUND) === 0 || (t.ports[c] & 0xffff) !== port) continue;
-      if (this.stateOf[c] !== TIME_WAIT && (t.options[c] & O_REUSEADDR) === 0) return false;
+    if ((t.options[c] & O_REUSEADDR) === 0 || this.m.listenerOf[port] !== 0) return false;
+    for (let k = 0; k < t.end; k += TCB_ROW) {
+      if ((this.flags[k] & T_BOUND) === 0 || (t.ports[k] & 0xffff) !== port) continue;
+      if (this.stateOf[k] !== TIME_WAIT && (t.options[k] & O_REUSEADDR) === 0) return false;
     }
     return true;
   }
 
   listen(s: number, backlog: number): number {
-    if (!this.isOpen(s)) return -EBADF;
+    const c = this.row(s);
+    if (c < 0) return -EBADF;
     const t = this.m.tcb;
     const most = backlog < 1 ? 1 : backlog > BACKLOG_MAX ? BACKLOG_MAX : backlog | 0;
-    if (this.stateOf[s] === LISTEN) {
-      t.backlog[s] = most;
+    if (this.stateOf[c] === LISTEN) {
+      t.backlog[c] = most;
       return 0;
     }
-    if (this.stateOf[s] !== CLOSED || (this.flags[s] & T_USED) !== 0) return -EINVAL;
-    let port = t.ports[s];
+    if (this.stateOf[c] !== CLOSED || (this.flags[c] & T_USED) !== 0) return -EINVAL;
+    let port = t.ports[c];
     if (port === 0) {
       port = this.sourcePorts.free();
       if (port === 0) return -EADDRINUSE;
       this.m.boundTo[port]++;
-      this.flags[s] |= T_BOUND;
-      t.ports[s] = port;
+      this.flags[c] |= T_BOUND;
+      t.ports[c] = port;
     }
     if (this.m.listenerOf[port] !== 0) return -EADDRINUSE;
-    t.backlog[s] = most;
-    this.m.listenerOf[port] = s + 1;
+    t.backlog[c] = most;
+    this.m.listenerOf[port] = c + 1;
     this.m.env.steering.serve(STEER_TCP, port, this.m.env.worker, true);
-    this.flags[s] |= T_CLAIMED;
-    this.m.enter(s, LISTEN);
+    this.flags[c] |= T_CLAIMED;
+    this.m.enter(c, LISTEN);
     return 0;
   }
 
   accept(s: number): number {
-    if (!this.isOpen(s)) return -EBADF;
-    if (this.stateOf[s] !== LISTEN) return -EINVAL;
-    return this.parts.queues.take(s);
+    const c = this.row(s);
+    if (c < 0) return -EBADF;
+    if (this.stateOf[c] !== LISTEN) return -EINVAL;
+    const made = this.parts.queues.take(c);
+    return made < 0 ? made : idOf(made);
   }
 
   connect(s: number, ip: number, port: number): number {
-    if (!this.isOpen(s)) return -EBADF;
-    const state = this.stateOf[s];
+    const c = this.row(s);
+    if (c < 0) return -EBADF;
+    const state = this.stateOf[c];
     if (state === SYN_SENT || state === SYN_RCVD) return -EALREADY;
     if (state === LISTEN) return -EOPNOTSUPP;
-    if (state !== CLOSED || (this.flags[s] & T_USED) !== 0) return -EISCONN;
+    if (state !== CLOSED || (this.flags[c] & T_USED) !== 0) return -EISCONN;
     if (port < 1 || port > 65535 || ip === 0) return -EADDRNOTAVAIL;
     if (this.m.draining || this.noPeer(ip)) return -ENETUNREACH;
-    const local = this.m.tcb.localIp[s] || this.m.env.host.address();
-    return (this.flags[s] & T_BOUND) !== 0 ? this.sourcePorts.bound(s, local, ip, port) : this.sourcePorts.any(s, local, ip, port);
+    const local = this.m.tcb.localIp[c] || this.m.env.host.address();
+    return (this.flags[c] & T_BOUND) !== 0 ? this.sourcePorts.bound(c, local, ip, port) : this.sourcePorts.any(c, local, ip, port);
   }
 
   prepareSources(ip: number, port: number): number {
@@ -199,208 +189,198 @@ export class TcpSockets implements SocketKind {
 
   // hot: per packet
   read(s: number, buffer: Uint8Array, offset: number, length: number, peek: boolean): number {
-    if (!this.isOpen(s)) return -EBADF;
-    const have = this.rbLen[s] + this.pfLen[s];
-    if (have === 0) return this.nothingToRead(s);
+    const c = this.row(s);
+    if (c < 0) return -EBADF;
+    const have = this.rbLen[c] + this.pfLen[c];
+    if (have === 0) return this.nothingToRead(c);
     const room = buffer.length - offset;
     const want = length < room ? length : room;
     if (want <= 0) return 0;
-    const n = this.parts.receive.read(s, buffer, offset, want, peek);
-    if (!peek && this.stateOf[s] !== CLOSED && (this.flags[s] & T_EOF) === 0 && this.parts.output.windowOpened(s)) this.m.ackNow(s);
+    const n = this.parts.receive.read(c, buffer, offset, want, peek);
+    if (!peek && this.stateOf[c] !== CLOSED && (this.flags[c] & T_EOF) === 0 && this.parts.output.windowOpened(c)) this.m.ackNow(c);
     return n;
   }
 
-  private nothingToRead(s: number): number {
-    const error = this.errorOf[s];
+  private nothingToRead(c: number): number {
+    const error = this.errorOf[c];
     if (error !== 0) {
-      this.errorOf[s] = 0;
+      this.errorOf[c] = 0;
       return -error;
     }
-    if ((this.flags[s] & (T_EOF | T_RDSHUT)) !== 0) return 0;
-    const state = this.stateOf[s];
-    if (state === CLOSED && (this.flags[s] & T_USED) !== 0) return 0;
+    if ((this.flags[c] & (T_EOF | T_RDSHUT)) !== 0) return 0;
+    const state = this.stateOf[c];
+    if (state === CLOSED && (this.flags[c] & T_USED) !== 0) return 0;
     return state === CLOSED || state === LISTEN ? -ENOTCONN : -EAGAIN;
   }
 
   // hot: per packet
   write(s: number, buffer: Uint8Array, offset: number, length: number): number {
-    if (!this.isOpen(s)) return -EBADF;
-    if (((1 << this.stateOf[s]) & CAN_SEND) === 0 || (this.flags[s] & T_FIN) !== 0) return this.cannotWrite(s);
-    if (this.errorOf[s] !== 0) return this.cannotWrite(s);
+    const c = this.row(s);
+    if (c < 0) return -EBADF;
+    if (((1 << this.stateOf[c]) & CAN_SEND) === 0 || (this.flags[c] & T_FIN) !== 0) return this.cannotWrite(c);
+    if (this.errorOf[c] !== 0) return this.cannotWrite(c);
     const given = buffer.length - offset;
     if (length > given) length = given;
     if (length <= 0) return 0;
-    const room = this.m.tcb.sndBuf[s] - this.sbLen[s];
+    const room = this.m.tcb.sndBuf[c] - this.sbLen[c];
     const want = length < room ? length : room;
-    const n = want > 0 ? this.parts.send.write(s, buffer, offset, want) : 0;
+    const n = want > 0 ? this.parts.send.write(c, buffer, offset, want) : 0;
     if (n < length) {
-      this.flags[s] |= T_FULL;
+      this.flags[c] |= T_FULL;
       // Nothing of this connection is out whose ACK could wake it: the chunk pool must.
-      if (n < want) this.m.starve(s);
+      if (n < want) this.m.starve(c);
       if (n === 0) return -EAGAIN;
     }
     this.m.counted[C_TCP_BYTES_OUT] += n;
-    this.m.wantOutput(s);
+    this.m.wantOutput(c);
     return n;
   }
 
-  private cannotWrite(s: number): number {
-    const error = this.errorOf[s];
+  private cannotWrite(c: number): number {
+    const error = this.errorOf[c];
     if (error !== 0) {
-      this.errorOf[s] = 0;
+      this.errorOf[c] = 0;
       return -error;
     }
-    const state = this.stateOf[s];
+    const state = this.stateOf[c];
     if (state === SYN_SENT || state === SYN_RCVD) return -EAGAIN;
-    return (this.flags[s] & T_USED) !== 0 ? -EPIPE : -ENOTCONN;
+    return (this.flags[c] & T_USED) !== 0 ? -EPIPE : -ENOTCONN;
   }
 
   close(s: number): number {
-    if (!this.isOpen(s)) return -EBADF;
-    const state = this.stateOf[s];
-    if (state === LISTEN) return this.closeListener(s);
-    const unread = this.rbLen[s] + this.pfLen[s] > 0;
-    this.letGo(s);
+    const c = this.row(s);
+    if (c < 0) return -EBADF;
+    const state = this.stateOf[c];
+    if (state === LISTEN) return this.closeListener(c);
+    const unread = this.rbLen[c] + this.pfLen[c] > 0;
+    this.letGo(c);
     if (state === CLOSED || state === SYN_SENT) {
-      this.m.free(s);
-    } else if ((unread || this.m.tcb.lingerS[s] === 0) && state !== TIME_WAIT) {
+      this.m.free(c);
+    } else if ((unread || this.m.tcb.lingerS[c] === 0) && state !== TIME_WAIT) {
       // RFC 1122 section 4.2.2.13: the peer must learn that data was lost. A linger of nothing asks for the same.
-      this.parts.reset.cut(s);
-      this.m.free(s);
+      this.parts.reset.cut(c);
+      this.m.free(c);
     } else if (state === TIME_WAIT) {
-      this.m.purgeReceive(s);
-      this.m.letWait(s);
+      this.m.purgeReceive(c);
+      this.m.letWait(c);
     } else {
-      this.sayFin(s);
-      if (this.stateOf[s] === FIN_WAIT_2) this.orphan(s);
-      else if (this.m.tcb.lingerS[s] > 0) this.linger(s);
+      this.ending.sayFin(c);
+      if (this.stateOf[c] === FIN_WAIT_2) this.ending.orphan(c);
+      else if (this.m.tcb.lingerS[c] > 0) this.ending.linger(c);
     }
     return 0;
   }
 
-  /** Nobody waits in close(): the stack gives the rest so long, then RST. */
-  private linger(s: number): void {
-    this.flags[s] |= T_LINGERING;
-    this.m.endIn(s, this.m.tcb.lingerS[s] * 1000);
-  }
-
   /** The id is the application's no more. */
-  private letGo(s: number): void {
-    this.flags[s] &= ~T_OPEN;
-    this.m.ready.quiet(s);
+  private letGo(c: number): void {
+    this.flags[c] &= ~T_OPEN;
+    this.m.ready.quiet(idOf(c));
   }
 
-  private orphan(s: number): void {
-    this.m.endIn(s, this.m.config.finWait2Ms);
-  }
-
-  private closeListener(s: number): number {
-    this.stopListening(s);
-    this.letGo(s);
-    this.m.free(s);
+  private closeListener(c: number): number {
+    this.ending.stopListening(c);
+    this.letGo(c);
+    this.m.free(c);
     return 0;
   }
 
-  private stopListening(s: number): void {
-    this.m.listenerOf[this.m.tcb.ports[s] & 0xffff] = 0;
-    this.parts.queues.abandon(s);
-  }
-
-  /** A FIN after what is queued (RFC 9293 section 3.10.4), by state; nothing where one was said already. */
-  private sayFin(s: number): void {
-    const state = this.stateOf[s];
-    if ((this.flags[s] & T_FIN) !== 0) return;
-    // In SYN_RCVD our SYN may still be lost: the FIN waits for ESTABLISHED.
-    if (state === ESTABLISHED) this.m.enter(s, FIN_WAIT_1);
-    else if (state === CLOSE_WAIT) this.m.enter(s, LAST_ACK);
-    else if (state !== SYN_RCVD) return;
-    this.flags[s] |= T_FIN;
-    this.m.wantOutput(s);
-  }
-
   abort(s: number): number {
-    if (!this.isOpen(s)) return -EBADF;
-    const state = this.stateOf[s];
-    if (state === LISTEN) return this.closeListener(s);
-    this.letGo(s);
-    if (state !== CLOSED && state !== SYN_SENT && state !== TIME_WAIT) this.parts.reset.cut(s);
-    this.m.free(s);
+    const c = this.row(s);
+    if (c < 0) return -EBADF;
+    const state = this.stateOf[c];
+    if (state === LISTEN) return this.closeListener(c);
+    this.letGo(c);
+    if (state !== CLOSED && state !== SYN_SENT && state !== TIME_WAIT) this.parts.reset.cut(c);
+    this.m.free(c);
     return 0;
   }
 
   shutdown(s: number, how: number): number {
-    if (!this.isOpen(s)) return -EBADF;
+    const c = this.row(s);
+    if (c < 0) return -EBADF;
     if (how !== SHUT_RD && how !== SHUT_WR && how !== SHUT_RDWR) return -EINVAL;
-    const state = this.stateOf[s];
+    const state = this.stateOf[c];
     if (state === CLOSED || state === LISTEN || state === SYN_SENT) return -ENOTCONN;
     if (how !== SHUT_WR) {
-      this.flags[s] |= T_RDSHUT;
-      this.m.notify(s, EPOLLIN | EPOLLRDHUP);
+      this.flags[c] |= T_RDSHUT;
+      this.m.notify(c, EPOLLIN | EPOLLRDHUP);
     }
     if (how !== SHUT_RD) {
-      this.sayFin(s);
-      if ((this.flags[s] & T_EOF) !== 0) this.m.notify(s, EPOLLHUP);
+      this.ending.sayFin(c);
+      if ((this.flags[c] & T_EOF) !== 0) this.m.notify(c, EPOLLHUP);
     }
     return 0;
   }
 
   readable(s: number): number {
-    return this.isOpen(s) ? this.rbLen[s] + this.pfLen[s] : 0;
+    const c = this.row(s);
+    return c >= 0 ? this.rbLen[c] + this.pfLen[c] : 0;
   }
 
   writable(s: number): number {
-    if (!this.isOpen(s) || ((1 << this.stateOf[s]) & CAN_SEND) === 0 || (this.flags[s] & T_FIN) !== 0) return 0;
-    const room = this.m.tcb.sndBuf[s] - this.sbLen[s];
+    const c = this.row(s);
+    if (c < 0 || ((1 << this.stateOf[c]) & CAN_SEND) === 0 || (this.flags[c] & T_FIN) !== 0) return 0;
+    const room = this.m.tcb.sndBuf[c] - this.sbLen[c];
     return room > 0 ? room : 0;
   }
 
   queued(s: number): number {
-    return this.isOpen(s) ? this.sbLen[s] : 0;
+    return this.field(s, this.sbLen);
+  }
+
+  /** What a column says of an open socket, else 0. */
+  private field(s: number, column: Int32Array): number {
+    const c = this.row(s);
+    return c >= 0 ? column[c] : 0;
   }
 
   takeError(s: number): number {
-    if (!this.isOpen(s)) return 0;
+    const c = this.row(s);
+    if (c < 0) return 0;
     const t = this.m.tcb;
-    let error = this.errorOf[s];
+    let error = this.errorOf[c];
     // As Linux does: without a pending error SO_ERROR tells the soft one, once, unless something was acknowledged since.
-    if (error === 0 && this.stateOf[s] !== CLOSED && t.softUna[s] === t.sndUna[s]) error = t.softError[s];
-    t.softError[s] = 0;
-    this.errorOf[s] = 0;
+    if (error === 0 && this.stateOf[c] !== CLOSED && t.softUna[c] === t.sndUna[c]) error = t.softError[c];
+    t.softError[c] = 0;
+    this.errorOf[c] = 0;
     return error;
   }
 
   state(s: number): number {
-    return s >= 0 && s < this.stateOf.length ? this.stateOf[s] : CLOSED;
+    return s >= 0 && s < this.m.tcb.connections ? this.stateOf[rowOf(s)] : CLOSED;
   }
 
   localAddress(s: number): number {
-    return this.isOpen(s) ? this.m.tcb.localIp[s] : 0;
+    return this.field(s, this.m.tcb.localIp);
   }
 
   localPort(s: number): number {
-    return this.isOpen(s) ? this.m.tcb.ports[s] & 0xffff : 0;
+    return this.field(s, this.m.tcb.ports) & 0xffff;
   }
 
   remoteAddress(s: number): number {
-    return this.isOpen(s) ? this.m.tcb.remoteIp[s] : 0;
+    return this.field(s, this.m.tcb.remoteIp);
   }
 
   remotePort(s: number): number {
-    return this.isOpen(s) ? this.m.tcb.ports[s] >>> 16 : 0;
+    return this.field(s, this.m.tcb.ports) >>> 16;
   }
 
   setOption(s: number, level: number, option: number, value: number): number {
-    return this.isOpen(s) ? this.parts.options.set(s, level, option, value) : -EBADF;
+    const c = this.row(s);
+    return c < 0 ? -EBADF : this.parts.options.set(c, level, option, value);
   }
 
   getOption(s: number, level: number, option: number): number {
-    if (!this.isOpen(s)) return -EBADF;
-    return level === SOL_SOCKET && option === SO_ERROR ? this.takeError(s) : this.parts.options.get(s, level, option);
+    const c = this.row(s);
+    if (c < 0) return -EBADF;
+    return level === SOL_SOCKET && option === SO_ERROR ? this.takeError(s) : this.parts.options.get(c, level, option);
   }
 
   info(s: number, into: TcpInfo): number {
-    if (!this.isOpen(s)) return -EBADF;
-    fillTcpInfo(this.m, s, into);
+    const c = this.row(s);
+    if (c < 0) return -EBADF;
+    fillTcpInfo(this.m, c, into);
     return 0;
   }
 
@@ -417,22 +397,23 @@ export class TcpSockets implements SocketKind {
 
   // hot: per packet
   levels(s: number): number {
-    const flags = this.flags[s];
+    const c = rowOf(s);
+    const flags = this.flags[c];
     if ((flags & T_OPEN) === 0) return 0;
-    const state = this.stateOf[s];
-    if (state === LISTEN) return this.m.tcb.acceptCount[s] > 0 ? EPOLLIN : 0;
+    const state = this.stateOf[c];
+    if (state === LISTEN) return this.m.tcb.acceptCount[c] > 0 ? EPOLLIN : 0;
     let events = 0;
-    if (this.rbLen[s] + this.pfLen[s] > 0 || (flags & (T_EOF | T_RDSHUT)) !== 0) events |= EPOLLIN;
+    if (this.rbLen[c] + this.pfLen[c] > 0 || (flags & (T_EOF | T_RDSHUT)) !== 0) events |= EPOLLIN;
     if ((flags & (T_EOF | T_RDSHUT)) !== 0) events |= EPOLLRDHUP;
     if (((1 << state) & CAN_SEND) !== 0 && (flags & (T_FULL | T_FIN)) === 0) events |= EPOLLOUT;
     if ((flags & (T_EOF | T_FIN)) === (T_EOF | T_FIN)) events |= EPOLLHUP;
     if (state === CLOSED && (flags & T_USED) !== 0) events |= EPOLLIN | EPOLLOUT | EPOLLHUP | EPOLLRDHUP;
-    if (this.errorOf[s] !== 0) events |= EPOLLERR | EPOLLIN | EPOLLOUT;
+    if (this.errorOf[c] !== 0) events |= EPOLLERR | EPOLLIN | EPOLLOUT;
     return events;
   }
 
   reap(s: number): void {
-    this.m.reap(s);
+    this.m.reap(rowOf(s));
   }
 
   inUse(): number {
@@ -442,57 +423,10 @@ export class TcpSockets implements SocketKind {
   /** Writers that found no chunk may try again. */
   feedStarved(): void {
     while (this.m.starveHead >= 0 && this.m.chunks.plenty()) {
-      const s = this.m.takeStarved();
-      if (s < 0) return;
-      this.flags[s] &= ~T_FULL;
-      this.m.notify(s, EPOLLOUT);
-    }
-  }
-
-  /**
-   * Listeners stop, and what waits to be accepted is reset; connections go on. With `unserve` the port's steering changes at
-   * once, so that new connections find other workers; without it connections of several workers that all stop stay theirs.
-   */
-  stopAllListening(unserve: boolean): void {
-    this.m.draining = true;
-    for (let s = 0; s < this.stateOf.length; s++) {
-      if (this.stateOf[s] !== LISTEN || (this.flags[s] & T_DEAD) !== 0) continue;
-      this.stopListening(s);
-      if (unserve) {
-        this.m.env.steering.serve(STEER_TCP, this.m.tcb.ports[s] & 0xffff, this.m.env.worker, false);
-        this.flags[s] &= ~T_CLAIMED;
-      }
-      this.m.enter(s, CLOSED);
-    }
-  }
-
-  /** Listeners stop, connections get a FIN; what nobody closes by itself is treated as an orphan. */
-  drain(): void {
-    this.stopAllListening(true);
-    for (let s = 0; s < this.stateOf.length; s++) {
-      const state = this.stateOf[s];
-      if (state === CLOSED || (this.flags[s] & T_DEAD) !== 0) continue;
-      if (state === SYN_SENT) {
-        this.m.terminate(s, ECONNABORTED);
-      } else {
-        this.sayFin(s);
-        if (this.m.tcb.lifeAt[s] === 0) this.orphan(s);
-      }
-    }
-  }
-
-  /** RST for everything that lives, all columns back. */
-  destroy(): void {
-    for (let s = 0; s < this.stateOf.length; s++) {
-      const state = this.stateOf[s];
-      if (state === CLOSED) {
-        // Reset before anybody accepted it, it waits in its queue.
-        if ((this.flags[s] & (T_OPEN | T_QUEUED)) !== 0) this.m.free(s);
-        continue;
-      }
-      if (state === LISTEN) this.m.listenerOf[this.m.tcb.ports[s] & 0xffff] = 0;
-      else if (state !== SYN_SENT && state !== TIME_WAIT) this.parts.reset.cut(s);
-      this.m.free(s);
+      const c = this.m.takeStarved();
+      if (c < 0) return;
+      this.flags[c] &= ~T_FULL;
+      this.m.notify(c, EPOLLOUT);
     }
   }
 }

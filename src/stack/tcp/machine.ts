@@ -41,6 +41,8 @@ import {
   T_USED,
   T_WAITING,
   Tcb,
+  idOf,
+  rowOf,
 } from './tcb.ts';
 import { Wheel } from './wheel.ts';
 
@@ -104,7 +106,9 @@ export class Machine {
   private readonly flags: Int32Array;
   private readonly onList: Int32Array;
   private readonly outNext: Int32Array;
-  private freeTop = 0;
+  /** Rows nobody has, one behind the other in the column that their lists would use. */
+  private readonly ageNext: Int32Array;
+  private freeHead = -1;
   private readonly challenges: ChallengeLimit;
 
   constructor(env: StackEnv, transmit: Transmit, neighbor: Neighbor) {
@@ -140,7 +144,8 @@ export class Machine {
     this.flags = this.tcb.flags;
     this.onList = this.tcb.onList;
     this.outNext = this.tcb.outNext;
-    for (let c = config.maxConnections - 1; c >= 0; c--) this.tcb.freeIds[this.freeTop++] = c;
+    this.ageNext = this.tcb.ageNext;
+    for (let id = config.maxConnections - 1; id >= 0; id--) this.giveBack(rowOf(id));
   }
 
   /** The one place where a state changes. */
@@ -162,7 +167,7 @@ export class Machine {
    * wait. A few tries, because an id on a list of the API or of output comes back later.
    */
   private recycle(): void {
-    for (let i = 0; i < RECYCLE_TRIES && this.freeTop === 0 && this.waiting.oldest >= 0; i++) this.giveUp(this.waiting.oldest);
+    for (let i = 0; i < RECYCLE_TRIES && this.freeHead < 0 && this.waiting.oldest >= 0; i++) this.giveUp(this.waiting.oldest);
   }
 
   /** Ends a TIME_WAIT before its time for another connection. */
@@ -171,17 +176,23 @@ export class Machine {
     this.terminate(c, 0);
   }
 
-  /** A fresh socket with cleared columns, or -EMFILE. Not open, not hashed. */
+  /** A fresh socket with its row cleared, or -EMFILE. Not open, not hashed. */
   alloc(): number {
-    if (this.freeTop === 0) this.recycle();
-    if (this.freeTop === 0) return -EMFILE;
-    const c = this.tcb.freeIds[--this.freeTop];
+    if (this.freeHead < 0) this.recycle();
+    const c = this.freeHead;
+    if (c < 0) return -EMFILE;
+    this.freeHead = this.ageNext[c];
     this.inUse++;
     this.tcb.fresh(c);
     this.tcb.rcvBuf[c] = this.config.rcvbuf;
     this.tcb.sndBuf[c] = this.config.sndbuf;
-    this.ready.begin(c);
+    this.ready.begin(idOf(c));
     return c;
+  }
+
+  private giveBack(c: number): void {
+    this.ageNext[c] = this.freeHead;
+    this.freeHead = c;
   }
 
   // hot: per packet
@@ -246,7 +257,7 @@ export class Machine {
 
   // hot: per packet
   notify(c: number, events: number): void {
-    this.ready.notify(c, events);
+    this.ready.notify(idOf(c), events);
   }
 
   // hot: per packet
@@ -395,14 +406,14 @@ export class Machine {
     this.release(c);
     this.flags[c] = T_DEAD | (this.flags[c] & T_FRAMES);
     this.inUse--;
-    if (this.ready.end(c)) this.reap(c);
+    if (this.ready.end(idOf(c))) this.reap(c);
   }
 
   /** A freed id that one more list has let go of. */
   reap(c: number): void {
-    if (this.onList[c] !== 0 || this.ready.isListed(c) || (this.flags[c] & T_DEAD) === 0) return;
+    if (this.onList[c] !== 0 || this.ready.isListed(idOf(c)) || (this.flags[c] & T_DEAD) === 0) return;
     this.flags[c] = 0;
-    this.tcb.freeIds[this.freeTop++] = c;
+    this.giveBack(c);
   }
 
   /** The connection ends: freed when the application does not hold it, else CLOSED with `errno` (0 none) and its events. */

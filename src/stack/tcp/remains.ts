@@ -14,7 +14,7 @@ import { LEN_IPV4, PROTO_TCP, setIpv4 } from '../../wire/ipv4.ts';
 import { ACK, LEN_TCP, OFF_CHECKSUM, RST } from '../../wire/tcp.ts';
 import { writeReset } from './reset.ts';
 import { CONNECTED, LISTEN, SYN_RCVD } from './states.ts';
-import { T_DEAD, T_HASHED, Tcb } from './tcb.ts';
+import { T_DEAD, T_HASHED, Tcb, TCB_ROW } from './tcb.ts';
 
 /**
  * States whose peer has, or may have, a connection that it must be told about. Half-open, too: the ACK that completed it may have
@@ -42,19 +42,19 @@ export class Remains {
 
   /** Local ports on which it listened. */
   listening(): Set<number> {
-    const { state, ports, flags, connections } = this.tcb;
+    const { state, ports, flags, end } = this.tcb;
     const found = new Set<number>();
-    for (let c = 0; c < connections; c++) if (state[c] === LISTEN && (flags[c]! & T_DEAD) === 0) found.add(ports[c]! & 0xffff);
+    for (let c = 0; c < end; c += TCB_ROW) if (state[c] === LISTEN && (flags[c]! & T_DEAD) === 0) found.add(ports[c]! & 0xffff);
     return found;
   }
 
   /** Moves to the next peer that is owed a RST, past at most `looks` connections. 1 found, 0 not yet, -1 there are no more. */
   next(looks: number): number {
-    const { connections } = this.tcb;
+    const { end } = this.tcb;
     for (let i = 0; i < looks; i++) {
-      if (this.c >= connections) return -1;
+      if (this.c >= end) return -1;
       if (this.owed(this.c)) return 1;
-      this.c++;
+      this.c += TCB_ROW;
     }
     return 0;
   }
@@ -102,6 +102,6 @@ export class Remains {
     const { sndUna, sndMax, state } = this.tcb;
     const c = this.c;
     this.second = !this.second && state[c] !== SYN_RCVD && sndUna[c] !== sndMax[c];
-    if (!this.second) this.c++;
+    if (!this.second) this.c += TCB_ROW;
   }
 }

@@ -1,9 +1,10 @@
 /**
- * Connections are columns: one Int32Array a field, indexed by socket id, all in one block of the arena so that they
- * stay readable when the worker dies. What a segment touches together stands together.
+ * Connections are rows: TCB_ROW words each, all in one block of the arena so that they stay readable when the worker dies.
+ * A connection is named by the word its row begins at, `c`; each field is an Int32Array over the whole block that begins at
+ * the field's place in the first row, so `sndUna[c]` is what it says. What a segment touches together stands together:
+ * a packet of one among very many connections costs the few cache lines of its row's front, not one a field.
  *
- * The distance between columns is not the bare number of connections: with a power of two all columns of one connection
- * would fall into the same few cache sets. One extra 128-byte line a column spreads them.
+ * A row is seven cache lines: an odd number, or the fronts of all rows would share half of the cache's sets.
  */
 import { H_CONNECTIONS, H_TCB, HEADER_BYTES } from '../../rings/layout.ts';
 import type { Arena } from '../env.ts';
@@ -85,13 +86,22 @@ const KEEP_IDLE_S = 7200;
 const KEEP_GAP_S = 75;
 const KEEP_COUNT = 9;
 
-export const TCB_COLUMNS = 117;
+/** Words of a row: seven lines of 64 bytes. */
+export const TCB_ROW = 112;
 
-/** Words from one column to the next. */
-export const columnStride = (connections: number): number => ((connections + 31) & ~31) + 32;
+/** Arena words of the rows. */
+export const tcbWords = (connections: number): number => connections * TCB_ROW;
+
+// hot: per packet
+/** The row of the socket with this id, and the id of the socket with this row. */
+export const rowOf = (id: number): number => id * TCB_ROW;
+// hot: per packet
+export const idOf = (c: number): number => (c / TCB_ROW) | 0;
 
 export class Tcb {
   readonly connections: number;
+  /** Where the rows end: `for (let c = 0; c < end; c += TCB_ROW)`. */
+  readonly end: number;
   // identity and lists
   readonly state: Int32Array;
   readonly flags: Int32Array;
@@ -203,12 +213,13 @@ export class Tcb {
   readonly softError: Int32Array;
   readonly softUna: Int32Array;
   readonly parent: Int32Array;
+  /** A listener's, in words that only a connection uses otherwise. */
   readonly acceptHead: Int32Array;
   readonly acceptTail: Int32Array;
-  readonly acceptNext: Int32Array;
   readonly acceptCount: Int32Array;
   readonly halfOpen: Int32Array;
   readonly backlog: Int32Array;
+  readonly acceptNext: Int32Array;
   readonly ageNext: Int32Array;
   readonly agePrev: Int32Array;
   readonly parkNext: Int32Array;
@@ -228,7 +239,6 @@ export class Tcb {
   /** TCP_USER_TIMEOUT in milliseconds, 0 none; since when nothing was acknowledged, while retries > 0. */
   readonly userMs: Int32Array;
   readonly stuckAtMs: Int32Array;
-  readonly freeIds: Int32Array;
 
   /** Takes its columns from the arena, empty, and notes in its header where they are. */
   constructor(arena: Arena, connections: number);
@@ -239,16 +249,17 @@ export class Tcb {
     const memory = made ? arena.memory : arena;
     const header = new Int32Array(memory, 0, HEADER_BYTES >> 2);
     const connections = made ? size : header[H_CONNECTIONS]!;
-    const stride = columnStride(connections);
-    const at = made ? arena.take(TCB_COLUMNS * stride) : header[H_TCB]!;
+    const at = made ? arena.take(tcbWords(connections)) : header[H_TCB]!;
     if (made) {
-      arena.i32.fill(0, at, at + TCB_COLUMNS * stride);
+      arena.i32.fill(0, at, at + tcbWords(connections));
       header[H_CONNECTIONS] = connections;
       header[H_TCB] = at;
     }
     let i = 0;
-    const column = (): Int32Array => new Int32Array(memory, (at + stride * i++) * 4, connections);
+    // Each ends with the last row's word of it, so that no index beyond the last row is one.
+    const column = (): Int32Array => new Int32Array(memory, (at + i++) * 4, (connections - 1) * TCB_ROW + 1);
     this.connections = connections;
+    this.end = connections * TCB_ROW;
     this.state = column();
     this.flags = column();
     this.remoteIp = column();
@@ -315,8 +326,8 @@ export class Tcb {
     this.rtoMs = column();
     this.srtt = column();
     this.rttvar = column();
-    this.rttSeq = column();
-    this.rttAtUs = column();
+    this.rttSeq = this.acceptHead = column();
+    this.rttAtUs = this.acceptTail = column();
     this.sentAtMs = column();
     this.macHi = column();
     this.macLo = column();
@@ -335,20 +346,15 @@ export class Tcb {
     this.rbTail = column();
     this.oooTail = column();
     this.oooCount = column();
-    this.sackSeq = column();
-    this.sackEnd = column();
-    this.sackOlder = column();
+    this.sackSeq = this.acceptCount = column();
+    this.sackEnd = this.halfOpen = column();
+    this.sackOlder = this.backlog = column();
     this.challengeAtMs = column();
     this.error = column();
     this.softError = column();
     this.softUna = column();
     this.parent = column();
-    this.acceptHead = column();
-    this.acceptTail = column();
     this.acceptNext = column();
-    this.acceptCount = column();
-    this.halfOpen = column();
-    this.backlog = column();
     this.ageNext = column();
     this.agePrev = column();
     this.parkNext = column();
@@ -365,8 +371,7 @@ export class Tcb {
     this.keepSentMs = column();
     this.userMs = column();
     this.stuckAtMs = column();
-    this.freeIds = column();
-    if (i > TCB_COLUMNS) throw new RangeError(`Tcb has ${i} columns, TCB_COLUMNS says ${TCB_COLUMNS}`);
+    if (i > TCB_ROW) throw new RangeError(`a row of the Tcb has ${i} words, TCB_ROW says ${TCB_ROW}`);
   }
 
   /** A new socket's row: nothing queued, nothing armed, options at their defaults. */

@@ -8,7 +8,6 @@
  */
 import { H_DATAGRAMS, H_UDP, HEADER_BYTES } from '../../rings/layout.ts';
 import type { Arena } from '../env.ts';
-import { columnStride } from '../tcp/tcb.ts';
 
 // flags
 /** The application holds the id. */
@@ -37,6 +36,12 @@ export const U_DEAD = 1 << 12;
 const U_KEPT = U_FRAMES | U_LISTED;
 
 const COLUMNS = 24;
+
+/**
+ * Words from one column to the next: not the bare number of sockets, since with a power of two all columns of one socket would
+ * fall into the same few cache sets. One extra line of 128 bytes spreads them.
+ */
+const columnStride = (sockets: number): number => ((sockets + 31) & ~31) + 32;
 
 /** Arena words: the columns, and the chains' heads, one a port. */
 export const udpTableWords = (sockets: number): number => COLUMNS * columnStride(sockets) + 65536;

@@ -13,7 +13,7 @@ import { listSockets } from '../../../src/main/socketList.ts';
 import { createArena, SharedArena } from '../../../src/rings/arena.ts';
 import { CLOSED, ESTABLISHED, FIN_WAIT_2, LISTEN, SYN_SENT, TIME_WAIT } from '../../../src/stack/tcp/states.ts';
 import { U_CONNECTED, UdpTable, udpTableWords } from '../../../src/stack/udp/table.ts';
-import { columnStride, T_DEAD, T_PERSIST, TCB_COLUMNS, Tcb } from '../../../src/stack/tcp/tcb.ts';
+import { rowOf, T_DEAD, T_PERSIST, Tcb, tcbWords } from '../../../src/stack/tcp/tcb.ts';
 
 const dir = mkdtempSync(join(tmpdir(), 'flowring-netstat-'));
 test.after(() => rmSync(dir, { recursive: true, force: true }));
@@ -24,8 +24,12 @@ const NOW = 1_000_000;
 const owner = { worker: 3, thread: 'work3', nowMs: NOW };
 const all = { tcp: true, udp: true, listening: false };
 
+/** Rows of sockets 1 and 2. */
+const ONE = rowOf(1);
+const TWO = rowOf(2);
+
 function columns(): { tcb: Tcb; arena: SharedArrayBuffer } {
-  const arena = createArena(TCB_COLUMNS * columnStride(8) * 4);
+  const arena = createArena(tcbWords(8) * 4);
   return { tcb: new Tcb(new SharedArena(arena), 8), arena };
 }
 
@@ -35,10 +39,10 @@ test('a worker without a stack has no sockets', () => {
 
 test('a listener: its accept queue and its backlog', () => {
   const { tcb, arena } = columns();
-  tcb.state[1] = LISTEN;
-  tcb.ports[1] = 80;
-  tcb.acceptCount[1] = 5;
-  tcb.backlog[1] = 128;
+  tcb.state[ONE] = LISTEN;
+  tcb.ports[ONE] = 80;
+  tcb.acceptCount[ONE] = 5;
+  tcb.backlog[ONE] = 128;
   const row = { proto: 'tcp', worker: 3, thread: 'work3', id: 1, localAddress: '0.0.0.0', localPort: 80, state: 'LISTEN' };
   const rest = { remoteAddress: '0.0.0.0', remotePort: 0, recvQ: 5, sendQ: 128, timer: 'off', timerMs: 0, retransmits: 0 };
   assert.equal(listSockets(arena, owner, { ...all, listening: true }), [{ ...row, ...rest }]);
@@ -48,13 +52,13 @@ test('a listener: its accept queue and its backlog', () => {
 test('a connection: addresses, queues, and the timer that fires first', () => {
   const { tcb, arena } = columns();
   const row = (c: number) => listSockets(arena, owner, all).find((r) => r.id === c)!;
-  tcb.state[2] = ESTABLISHED;
-  tcb.localIp[2] = OURS;
-  tcb.remoteIp[2] = THEIRS;
-  tcb.ports[2] = (50000 << 16) | 7;
-  tcb.rbLen[2] = 100;
-  tcb.pfLen[2] = 11;
-  tcb.sbLen[2] = 4000;
+  tcb.state[TWO] = ESTABLISHED;
+  tcb.localIp[TWO] = OURS;
+  tcb.remoteIp[TWO] = THEIRS;
+  tcb.ports[TWO] = (50000 << 16) | 7;
+  tcb.rbLen[TWO] = 100;
+  tcb.pfLen[TWO] = 11;
+  tcb.sbLen[TWO] = 4000;
   const plain = row(2);
   assert.equal(
     [plain.localAddress, plain.localPort, plain.remoteAddress, plain.remotePort],
@@ -62,28 +66,28 @@ test('a connection: addresses, queues, and the timer that fires first', () => {
     'a port above 32767 is no negative number',
   );
   assert.equal([plain.recvQ, plain.sendQ, plain.timer], [111, 4000, 'off']);
-  tcb.rtoAt[2] = NOW + 300;
-  tcb.retries[2] = 2;
+  tcb.rtoAt[TWO] = NOW + 300;
+  tcb.retries[TWO] = 2;
   assert.equal([row(2).timer, row(2).timerMs, row(2).retransmits], ['retransmit', 300, 2]);
-  tcb.ackAt[2] = NOW + 40;
+  tcb.ackAt[TWO] = NOW + 40;
   assert.equal([row(2).timer, row(2).timerMs], ['ack', 40]);
-  tcb.ackAt[2] = 0;
-  tcb.flags[2] = T_PERSIST;
-  tcb.probes[2] = 7;
-  tcb.rtoAt[2] = NOW - 5;
+  tcb.ackAt[TWO] = 0;
+  tcb.flags[TWO] = T_PERSIST;
+  tcb.probes[TWO] = 7;
+  tcb.rtoAt[TWO] = NOW - 5;
   assert.equal([row(2).timer, row(2).timerMs, row(2).retransmits], ['persist', 0, 7]);
-  tcb.state[2] = TIME_WAIT;
-  tcb.rtoAt[2] = 0;
-  tcb.lifeAt[2] = NOW + 60_000;
+  tcb.state[TWO] = TIME_WAIT;
+  tcb.rtoAt[TWO] = 0;
+  tcb.lifeAt[TWO] = NOW + 60_000;
   assert.equal([row(2).state, row(2).timer, row(2).timerMs, row(2).sendQ], ['TIME_WAIT', 'timewait', 60_000, 0]);
 });
 
 test('what is closed, or freed and not yet reaped, is no socket', () => {
   const { tcb, arena } = columns();
   [CLOSED, SYN_SENT, FIN_WAIT_2].forEach((state, c) => {
-    tcb.state[c] = state;
+    tcb.state[rowOf(c)] = state;
   });
-  tcb.flags[2] = T_DEAD;
+  tcb.flags[TWO] = T_DEAD;
   assert.equal(
     listSockets(arena, owner, all).map((r) => r.state),
     ['SYN_SENT'],

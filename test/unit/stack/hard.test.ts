@@ -91,7 +91,7 @@ test(
     t.clock[0] = (t.clock[0]! + 1000) | 0;
     t.recv(ACK, { seq: 1, ack: 1 });
     const c = t.sockets.accept(t.listener);
-    assert.is(t.machine.tcb.srtt[c], 0);
+    assert.is(t.machine.tcb.srtt[t.row(c)], 0);
   }),
 );
 
@@ -112,7 +112,7 @@ test(
     exchange(1);
     const { recover, sndUna } = t.machine.tcb;
     for (let i = 0; i < 50; i++) exchange(1460);
-    assert.ok(((sndUna[s]! - recover[s]!) | 0) <= 1, `recover is ${(sndUna[s]! - recover[s]!) | 0} behind`);
+    assert.ok(((sndUna[t.row(s)]! - recover[t.row(s)]!) | 0) <= 1, `recover is ${(sndUna[t.row(s)]! - recover[t.row(s)]!) | 0} behind`);
     t.write(s, Buffer.alloc(5 * 1460));
     t.breath();
     t.out.length = 0;
@@ -212,7 +212,7 @@ test(
     const b = t.accepted({ win: 1000, port: 5002 });
     const iss = [0, 0];
     [a, b].forEach((s, i) => {
-      iss[i] = t.machine.tcb.iss[s]!;
+      iss[i] = t.machine.tcb.iss[t.row(s)]!;
       t.write(s, Buffer.alloc(3000));
     });
     t.breath();
@@ -280,10 +280,10 @@ test('PAWS: a timestamp remembered for more than 24 days proves nothing and is r
     t.pass(50);
     t.clock[1] = (t.clock[1]! + days * 86_400_000) | 0;
     const seq = t.sockets.readable(s) + 1;
-    const ts = t.machine.tcb.tsRecent[s]! - 5;
+    const ts = t.machine.tcb.tsRecent[t.row(s)]! - 5;
     t.recv(ACK | PSH, { seq, ack: 1, len: 10, ts: [ts, 0] });
     assert.is(t.sockets.readable(s), seq + 9, `after ${days} days`);
-    assert.is(t.machine.tcb.tsRecent[s], ts);
+    assert.is(t.machine.tcb.tsRecent[t.row(s)], ts);
   }
   t.out.length = 0;
   t.end();

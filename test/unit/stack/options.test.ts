@@ -428,10 +428,11 @@ test('TCP_INFO: bytes acknowledged go on beyond 2^32', () => {
   const t = new Trace();
   const s = t.accepted();
   const c = t.machine.tcb;
+  const r = t.row(s);
   const info = new TcpInfo();
   // As if 2^32 - 1000 bytes had gone both ways.
-  c.iss[s] = (c.iss[s]! + 1000) | 0;
-  c.irs[s] = (c.irs[s]! + 1000) | 0;
+  c.iss[r] = (c.iss[r]! + 1000) | 0;
+  c.irs[r] = (c.irs[r]! + 1000) | 0;
   t.sockets.info(s, info);
   assert.equal([info.tcpi_bytes_acked, info.tcpi_bytes_received], [2 ** 32 - 1000, 2 ** 32 - 1000]);
   t.write(s, Buffer.alloc(1460));

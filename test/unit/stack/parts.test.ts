@@ -12,7 +12,7 @@ import type { Machine } from '../../../src/stack/tcp/machine.ts';
 import { createNewReno } from '../../../src/stack/tcp/recovery/newreno.ts';
 import { createRtoEstimator } from '../../../src/stack/tcp/recovery/rto.ts';
 import { EDGES, STATES, STATE_NAME } from '../../../src/stack/tcp/states.ts';
-import { Tcb } from '../../../src/stack/tcp/tcb.ts';
+import { idOf, rowOf, Tcb } from '../../../src/stack/tcp/tcb.ts';
 import { Wheel } from '../../../src/stack/tcp/wheel.ts';
 import { ACK, CONFIG, SYN, Trace, trace } from './trace.ts';
 
@@ -35,16 +35,16 @@ test('wheel: every entry fires in its millisecond, across all levels and the wra
   for (let c = 0; c < 1000; c++) {
     const ahead = 1 + random([300, 70000, 3_000_000][c % 3]!);
     due.set(c, ahead);
-    wheel.arm(c, (start + ahead) | 0);
+    wheel.arm(rowOf(c), (start + ahead) | 0);
   }
   for (let c = 0; c < 1000; c += 10) {
-    wheel.disarm(c);
+    wheel.disarm(rowOf(c));
     due.delete(c);
   }
   // Re-armed later stays (lazy), re-armed earlier moves.
-  wheel.arm(1, (start + due.get(1)! + 500) | 0);
+  wheel.arm(rowOf(1), (start + due.get(1)! + 500) | 0);
   if (due.get(2)! > 5) {
-    wheel.arm(2, (start + 5) | 0);
+    wheel.arm(rowOf(2), (start + 5) | 0);
     due.set(2, 5);
   }
   let now = start;
@@ -53,7 +53,8 @@ test('wheel: every entry fires in its millisecond, across all levels and the wra
     assert.ok(next >= 0, 'entries left');
     now = (now + Math.max(1, Math.min(next, 1 + random(400)))) | 0;
     const before = (now - start) | 0;
-    wheel.advance(now, (c) => {
+    wheel.advance(now, (row) => {
+      const c = idOf(row);
       assert.ok(due.has(c), `${c} fired twice`);
       assert.ok(due.get(c)! <= before, `${c} fired early`);
       due.delete(c);
@@ -71,11 +72,12 @@ test('wheel: a standstill of twenty days is caught up in slots, every entry once
   const due: number[] = [];
   for (let c = 0; c < 600; c++) {
     due[c] = 1 + random([200, 60_000, 16_000_000][c % 3]!);
-    wheel.arm(c, (-1000 + due[c]!) | 0);
+    wheel.arm(rowOf(c), (-1000 + due[c]!) | 0);
   }
   const fired: number[] = [];
   const standstill = 20 * 86_400_000;
-  wheel.advance((-1000 + standstill) | 0, (c) => {
+  wheel.advance((-1000 + standstill) | 0, (row) => {
+    const c = idOf(row);
     // Armed again from the callback, as timers do: beyond the standstill, so it comes by a few times before.
     if (!fired.includes(c)) fired.push(c);
     if (c === 0) wheel.arm(0, (-1000 + standstill + 50) | 0);
@@ -98,9 +100,9 @@ test('wheel: nextMs never oversleeps an entry of an upper level', () => {
   const wheel = new Wheel(arena(1 << 16), tcb, 1000);
   wheel.arm(0, 1000 + 250);
   wheel.advance(1240, () => assert.unreachable());
-  wheel.arm(1, 1240 + 300);
+  wheel.arm(rowOf(1), 1240 + 300);
   wheel.disarm(0);
-  wheel.arm(2, 1240 + 255);
+  wheel.arm(rowOf(2), 1240 + 255);
   assert.ok(wheel.nextMs(1240) <= 255);
 });
 
@@ -108,7 +110,7 @@ test('flow table: adds, finds, removes like a Map', () => {
   const tcb = new Tcb(arena(1 << 22), 512);
   const table = new FlowTable(arena(1 << 20), tcb, 11, 22);
   const model = new Map<string, number>();
-  const free = Array.from({ length: 512 }, (_, i) => i);
+  const free = Array.from({ length: 512 }, (_, i) => rowOf(i));
   for (let i = 0; i < 20000; i++) {
     const ip = random(8);
     const ports = random(200);

@@ -8,6 +8,7 @@ import * as assert from 'uvu/assert';
 import { SHUT_WR } from '../../../src/stack/sockets.ts';
 import { setPrediction } from '../../../src/stack/tcp/input.ts';
 import { rangesOf } from '../../../src/stack/tcp/recovery/scoreboard.ts';
+import { TCB_ROW } from '../../../src/stack/tcp/tcb.ts';
 import { CLOSED, LISTEN } from '../../../src/stack/tcp/states.ts';
 import { ACK, FIN, PEER, PSH, RST, SYN, Trace } from './trace.ts';
 
@@ -79,7 +80,7 @@ class Peer {
 
 function invariants(t: Trace): void {
   const c = t.machine.tcb;
-  for (let s = 0; s < c.connections; s++) {
+  for (let s = 0; s < c.end; s += TCB_ROW) {
     if (c.state[s] === CLOSED || c.state[s] === LISTEN) continue;
     assert.ok(((c.sndNxt[s]! - c.sndUna[s]!) | 0) >= 0, 'SND.UNA <= SND.NXT');
     assert.ok(((c.sndMax[s]! - c.sndNxt[s]!) | 0) >= 0, 'SND.NXT <= SND.MAX');

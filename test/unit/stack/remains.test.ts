@@ -21,7 +21,7 @@ interface Owed {
 }
 
 /** The one connection of the worker. */
-const established = (t: Trace): number => t.machine.tcb.state.indexOf(ESTABLISHED);
+const established = (t: Trace): number => t.row(t.inState(ESTABLISHED));
 
 /** What of the RSTs that can be written `owed` does not say. */
 function resets(t: Trace): { mac: string; ack: number }[] {

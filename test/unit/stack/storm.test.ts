@@ -12,7 +12,7 @@ const STATES: Record<string, (t: Trace) => number> = {
   SYN_RCVD: (t) => {
     t.listen();
     t.recv(SYN);
-    return t.machine.tcb.state.indexOf(SYN_RCVD);
+    return t.inState(SYN_RCVD);
   },
   'SYN_RCVD of a crossed open': (t) => {
     const s = connecting(t);
@@ -74,12 +74,13 @@ function connecting(t: Trace): number {
   return s;
 }
 
-function ordered(t: Trace, c: number, edge: number, what: string): number {
+function ordered(t: Trace, s: number, edge: number, what: string): number {
+  const c = t.row(s);
   const { sndUna, sndNxt, sndMax, rcvNxt, rcvAdv, sbLen } = t.machine.tcb;
   assert.ok(((sndNxt[c]! - sndUna[c]!) | 0) >= 0 && ((sndMax[c]! - sndNxt[c]!) | 0) >= 0, `${what}: SND.UNA <= SND.NXT <= SND.MAX`);
   assert.ok(((rcvAdv[c]! - rcvNxt[c]!) | 0) >= 0, `${what}: RCV.NXT beyond its window`);
   assert.ok(((rcvAdv[c]! - edge) | 0) >= 0, `${what}: the right edge moved back`);
-  assert.ok(sbLen[c]! >= 0 && t.sockets.readable(c) <= t.config.rcvbuf, `${what}: lengths`);
+  assert.ok(sbLen[c]! >= 0 && t.sockets.readable(s) <= t.config.rcvbuf, `${what}: lengths`);
   return rcvAdv[c]!;
 }
 
@@ -91,25 +92,26 @@ for (const [name, enter] of Object.entries(STATES)) {
       const t = new Trace({ config: { retries: 3, synRetries: 2 }, seed: random() });
       const s = enter(t);
       const tcb = t.machine.tcb;
-      const from = { port: tcb.ports[s]! >>> 16, to: tcb.ports[s]! & 0xffff };
-      let edge = tcb.rcvAdv[s]!;
-      let irs = tcb.irs[s]!;
+      const c = t.row(s);
+      const from = { port: tcb.ports[c]! >>> 16, to: tcb.ports[c]! & 0xffff };
+      let edge = tcb.rcvAdv[c]!;
+      let irs = tcb.irs[c]!;
       for (let i = 0; i < 8; i++) {
         const bits = i === 0 ? round & 63 : (random() >>> 8) & 63;
         const near = pick([-70000, -2000, -2, -1, 0, 0, 0, 0, 1, 2, 1000, 2000, 70000]);
-        const base = pick([tcb.rcvNxt[s]!, tcb.rcvNxt[s]!, tcb.rcvAdv[s]!, tcb.irs[s]!]);
-        const ack = pick([tcb.sndUna[s]!, tcb.sndNxt[s]!, tcb.sndMax[s]!, tcb.iss[s]!]) + pick([-70000, -1, 0, 0, 0, 1, 70000]);
+        const base = pick([tcb.rcvNxt[c]!, tcb.rcvNxt[c]!, tcb.rcvAdv[c]!, tcb.irs[c]!]);
+        const ack = pick([tcb.sndUna[c]!, tcb.sndNxt[c]!, tcb.sndMax[c]!, tcb.iss[c]!]) + pick([-70000, -1, 0, 0, 0, 1, 70000]);
         const segment = { ...from, seq: (base + near) | 0, ack: ack | 0, len: pick([0, 0, 1, 100, 1460]), win: pick([0, 1, 1000, 65535]) };
         t.queue(bits, { ...segment, absolute: true });
         if (pick([0, 1]) === 1) t.breath();
         if (i === 4) t.pass(pick([1, 300, 3000]));
         // An id that was freed and given out again is another connection.
-        if (tcb.state[s] === CLOSED) break;
-        const what = `${name}, round ${round}, segment ${i}, ${STATE_NAME[tcb.state[s]!]}`;
-        if (tcb.irs[s] !== irs) {
+        if (tcb.state[c] === CLOSED) break;
+        const what = `${name}, round ${round}, segment ${i}, ${STATE_NAME[tcb.state[c]!]}`;
+        if (tcb.irs[c] !== irs) {
           // The peer's SYN only came now, or another connection has this id.
-          irs = tcb.irs[s]!;
-          edge = tcb.rcvAdv[s]!;
+          irs = tcb.irs[c]!;
+          edge = tcb.rcvAdv[c]!;
         }
         edge = ordered(t, s, edge, what);
       }

@@ -33,6 +33,7 @@ import { arenaBytes } from '../../../src/stack/arenaPlan.ts';
 import type { StackConfig } from '../../../src/stack/env.ts';
 import type { Sockets, Stack } from '../../../src/stack/sockets.ts';
 import { assembleStack } from '../../../src/stack/stack.ts';
+import { idOf, rowOf, TCB_ROW } from '../../../src/stack/tcp/tcb.ts';
 import { setStateChecks } from '../../../src/stack/tcp/machine.ts';
 import type { Machine } from '../../../src/stack/tcp/machine.ts';
 import { createTwinBursts } from '../../../src/wire/burst/twin.ts';
@@ -481,6 +482,18 @@ export class Trace {
     assert.is(this.sockets.bind(this.listener, 0, 80), 0);
     assert.is(this.sockets.listen(this.listener, backlog), 0);
     return this;
+  }
+
+  /** Id of the first socket in `state`, -1 when there is none. */
+  inState(state: number): number {
+    const { tcb } = this.machine;
+    for (let c = 0; c < tcb.end; c += TCB_ROW) if (tcb.state[c] === state) return idOf(c);
+    return -1;
+  }
+
+  /** The row of socket `s`: what its fields are indexed by. */
+  row(s: number): number {
+    return rowOf(s);
   }
 
   /** Three-way handshake from the peer; returns the accepted socket. */

@@ -25,7 +25,7 @@ import { createQueueRings, hungryWord, leavingWord, succeedQueue } from '../../.
 import { RingConsumer } from '../../../src/rings/spsc.ts';
 import { hashModulo, STEER_RETA, STEER_TCP, Steering } from '../../../src/rings/steering.ts';
 import { LISTEN } from '../../../src/stack/tcp/states.ts';
-import { Tcb } from '../../../src/stack/tcp/tcb.ts';
+import { rowOf, Tcb } from '../../../src/stack/tcp/tcb.ts';
 import { flowHash } from '../../../src/wire/flow.ts';
 import { Estate } from '../../../src/workers/burial.ts';
 import { createDispatcher } from '../../../src/workers/dispatcher.ts';
@@ -355,8 +355,8 @@ test('a worker that dies again before its program has listened again keeps the p
   const dies = (listens: boolean): boolean => {
     if (listens) {
       const tcb = new Tcb(new SharedArena(plan.arenas[1]!), 16);
-      tcb.state[1] = LISTEN;
-      tcb.ports[1] = PORT;
+      tcb.state[rowOf(1)] = LISTEN;
+      tcb.ports[rowOf(1)] = PORT;
     }
     record.set(T_LIFE, LIFE_DEAD);
     new Estate(plan, 1).settle(all[1]!.stack, all[1]!.counters, null);
