@@ -2,7 +2,17 @@
  * mTCP's socket calls. They check what the caller could have got wrong, then ask the stack. A result is never negative
  * unless it is a negated errno; nothing throws except bad address text, and nothing is allocated.
  */
-import {
+import * as socketsNumbers from '../stack/sockets.ts';
+import type { DatagramSource } from '../stack/sockets.ts';
+import { addressOf, formatAddress, isPort } from './address.ts';
+import type { SocketAddress } from './address.ts';
+import * as epollNumbers from './epoll.ts';
+import { badSocket, isSocket } from './epoll.ts';
+import * as errorsNumbers from './errors.ts';
+import type { Mctx } from './mctx.ts';
+
+// A module's own constants are folded, imported ones loaded at every use: wire/flow.ts.
+const {
   EADDRNOTAVAIL,
   EBADF,
   EINVAL,
@@ -17,13 +27,9 @@ import {
   SOCK_DGRAM,
   SOCK_STREAM,
   SOL_SOCKET,
-} from '../stack/sockets.ts';
-import type { DatagramSource } from '../stack/sockets.ts';
-import { addressOf, formatAddress, isPort } from './address.ts';
-import type { SocketAddress } from './address.ts';
-import { badSocket, EPOLL_BASE, isSocket } from './epoll.ts';
-import { EAFNOSUPPORT, EPROTONOSUPPORT, ESOCKTNOSUPPORT } from './errors.ts';
-import type { Mctx } from './mctx.ts';
+} = socketsNumbers;
+const { EPOLL_BASE } = epollNumbers;
+const { EAFNOSUPPORT, EPROTONOSUPPORT, ESOCKTNOSUPPORT } = errorsNumbers;
 
 export const AF_INET = 2;
 export const IPPROTO_TCP = 6;

@@ -2,13 +2,18 @@
  * Datagrams: mTCP's `mudp_sendto` and `mudp_recvfrom`, under their BSD names. Nothing is kept and nothing is allocated: the
  * sender's address comes as an int32 in an object that the program makes once, and may be handed back as it is.
  */
-import { EBADF, EINVAL, EOPNOTSUPP, MSG_PEEK, MSG_TRUNC } from '../stack/sockets.ts';
+import * as socketsNumbers from '../stack/sockets.ts';
 import type { DatagramSource } from '../stack/sockets.ts';
 import { addressOf, isPort } from './address.ts';
 import type { SocketAddress } from './address.ts';
-import { badRange, MSG_DONTWAIT } from './calls.ts';
+import * as callsNumbers from './calls.ts';
+import { badRange } from './calls.ts';
 import { badSocket } from './epoll.ts';
 import type { Mctx } from './mctx.ts';
+
+// A module's own constants are folded, imported ones loaded at every use: wire/flow.ts.
+const { EBADF, EINVAL, EOPNOTSUPP, MSG_PEEK, MSG_TRUNC } = socketsNumbers;
+const { MSG_DONTWAIT } = callsNumbers;
 
 // hot: per burst
 /**

@@ -10,21 +10,12 @@
  * ADD and MOD route the socket anew, which lists it at once when a condition already holds, and mark it fresh: a fresh
  * edge-triggered socket is reported for what holds, raised or not.
  */
-import {
-  EBADF,
-  EEXIST,
-  EINVAL,
-  ENOENT,
-  EPOLLERR,
-  EPOLLET,
-  EPOLLHUP,
-  EPOLLIN,
-  EPOLLONESHOT,
-  EPOLLOUT,
-  EPOLLPRI,
-  EPOLLRDHUP,
-} from '../stack/sockets.ts';
+import * as socketsNumbers from '../stack/sockets.ts';
 import type { ReadyList, Sockets } from '../stack/sockets.ts';
+
+// A module's own constants are folded, imported ones loaded at every use: wire/flow.ts.
+const { EBADF, EEXIST, EINVAL, ENOENT, EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLONESHOT, EPOLLOUT, EPOLLPRI, EPOLLRDHUP } =
+  socketsNumbers;
 
 export const EPOLL_CTL_ADD = 1;
 export const EPOLL_CTL_DEL = 2;

@@ -2,11 +2,15 @@
  * readv and writev: one call, several buffers. The vector is an array the program makes once; nothing is allocated here,
  * except a worker's scratch for datagrams when the first of them is scattered.
  */
-import { EAGAIN, EBADF, EINVAL, EMSGSIZE, ENOTSOCK, SO_TYPE, SOCK_DGRAM, SOL_SOCKET } from '../stack/sockets.ts';
-import { PIPE_BUF } from '../stack/pipe.ts';
+import * as socketsNumbers from '../stack/sockets.ts';
+import * as pipeNumbers from '../stack/pipe.ts';
 import { badRange } from './calls.ts';
 import { isSocket } from './epoll.ts';
 import type { Mctx } from './mctx.ts';
+
+// A module's own constants are folded, imported ones loaded at every use: wire/flow.ts.
+const { EAGAIN, EBADF, EINVAL, EMSGSIZE, ENOTSOCK, SO_TYPE, SOCK_DGRAM, SOL_SOCKET } = socketsNumbers;
+const { PIPE_BUF } = pipeNumbers;
 
 /** One piece of a vector: `length` bytes of `buffer` from `offset` on. */
 export interface IoVector {

@@ -4,21 +4,19 @@
  */
 import { randomBytes } from 'node:crypto';
 import { constants } from 'node:os';
-import { DROP_DEVICE_RING, DROP_REASONS } from '../rings/drops.ts';
+import * as dropReasons from '../rings/drops.ts';
 import { createFrameTable, FrameTable, markFree, sweepHost } from '../rings/frameTable.ts';
-import {
-  FRAME_BYTES_MAX,
-  FRAME_BYTES_MIN,
-  HEADROOM,
-  MAX_WORKERS,
-  OWNER_BROKER,
-  OWNER_FREE,
-  OWNER_HOST_SHIFT,
-  REGION_BYTES_MAX,
-} from '../rings/layout.ts';
+import * as layoutNumbers from '../rings/layout.ts';
 import { formatMac, parseMac } from '../wire/ethernet.ts';
-import { type AttachedPort, HALF_BOTH, HALF_RX, HALF_TX, loadNative, type Native, nativeProblem, type Watch } from './native.ts';
+import * as nativeNumbers from './native.ts';
+import { type AttachedPort, loadNative, type Native, nativeProblem, type Watch } from './native.ts';
 import type { Port, PortAttachment, PortCaps, TxPort } from './port.ts';
+
+// A module's own constants are folded, imported ones loaded at every use: wire/flow.ts.
+const { DROP_DEVICE_RING, DROP_REASONS } = dropReasons;
+const { FRAME_BYTES_MAX, FRAME_BYTES_MIN, HEADROOM, MAX_WORKERS, OWNER_BROKER, OWNER_FREE, OWNER_HOST_SHIFT, REGION_BYTES_MAX } =
+  layoutNumbers;
+const { HALF_BOTH, HALF_RX, HALF_TX } = nativeNumbers;
 
 export interface DeviceOptions {
   /** Interface name, at most 15 bytes. */

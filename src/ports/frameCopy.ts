@@ -2,18 +2,11 @@
  * Copies of whole frames within one region: what a switch needs to flood and to duplicate. A train is copied link by link.
  */
 import type { FrameTable } from '../rings/frameTable.ts';
-import {
-  D_DATA,
-  D_FLAGS_GSO,
-  D_FRAME,
-  D_REGION_GEN,
-  D_TOTAL,
-  DESC_WORDS,
-  F_TRAIN,
-  GENERATION_MASK,
-  OWNER_BROKER,
-  TRAIN_LINKS_MAX,
-} from '../rings/layout.ts';
+import * as layoutNumbers from '../rings/layout.ts';
+
+// A module's own constants are folded, imported ones loaded at every use: wire/flow.ts.
+const { D_DATA, D_FLAGS_GSO, D_FRAME, D_REGION_GEN, D_TOTAL, DESC_WORDS, F_TRAIN, GENERATION_MASK, OWNER_BROKER, TRAIN_LINKS_MAX } =
+  layoutNumbers;
 
 /** Where copies get their empty frames. */
 export interface FrameSource {

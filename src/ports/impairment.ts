@@ -7,24 +7,17 @@
  *
  * The delay queue keeps order: jitter stretches it, only `reorder` makes a frame arrive after later ones.
  */
-import { DROP_IMPAIRMENT } from '../rings/drops.ts';
+import * as dropReasons from '../rings/drops.ts';
 import type { FrameTable } from '../rings/frameTable.ts';
-import {
-  D_DATA,
-  D_FLAGS_GSO,
-  D_FRAME,
-  D_HASH,
-  D_OFFSETS,
-  D_TOTAL,
-  DESC_WORDS,
-  F_CSUM_PARTIAL,
-  F_MULTICAST,
-  F_TRAIN,
-  F_VLAN,
-} from '../rings/layout.ts';
+import * as layoutNumbers from '../rings/layout.ts';
 import { copyFrame, payloadOffset } from './frameCopy.ts';
 import type { FrameSource } from './frameCopy.ts';
 import { completeChecksum } from './partialChecksum.ts';
+
+// A module's own constants are folded, imported ones loaded at every use: wire/flow.ts.
+const { DROP_IMPAIRMENT } = dropReasons;
+const { D_DATA, D_FLAGS_GSO, D_FRAME, D_HASH, D_OFFSETS, D_TOTAL, DESC_WORDS, F_CSUM_PARTIAL, F_MULTICAST, F_TRAIN, F_VLAN } =
+  layoutNumbers;
 
 export interface Impairment {
   /** Any integer; the port's index is mixed in, so that two directions do not lose in step. Default 1. */

@@ -1,21 +1,15 @@
 /** What a switch port knows of another one: the four rings between them, its status, its bell. */
 import { Doorbell } from '../rings/doorbell.ts';
 import type { RingEventfd } from '../rings/doorbell.ts';
-import {
-  F_BAD,
-  F_CSUM_OK,
-  F_CSUM_PARTIAL,
-  F_IPCSUM_OK,
-  F_MULTICAST,
-  F_PARSED,
-  F_REDIRECTED,
-  F_TRAIN,
-  F_TX,
-  F_VLAN,
-} from '../rings/layout.ts';
+import * as layoutNumbers from '../rings/layout.ts';
 import { RingConsumer, RingProducer } from '../rings/spsc.ts';
-import { bellWord, senderBellWord, statusWord, SW_HUNGRY, SW_SENDER_BELL, SW_WANT_ROOM } from './switch.ts';
+import * as switchNumbers from './switch.ts';
+import { bellWord, senderBellWord, statusWord } from './switch.ts';
 import type { SwitchOwn } from './switch.ts';
+
+// A module's own constants are folded, imported ones loaded at every use: wire/flow.ts.
+const { F_BAD, F_CSUM_OK, F_CSUM_PARTIAL, F_IPCSUM_OK, F_MULTICAST, F_PARSED, F_REDIRECTED, F_TRAIN, F_TX, F_VLAN } = layoutNumbers;
+const { SW_HUNGRY, SW_SENDER_BELL, SW_WANT_ROOM } = switchNumbers;
 
 // hot: per packet
 /**

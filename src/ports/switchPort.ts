@@ -2,10 +2,23 @@
  * A switch port on its broker's thread (see switch.ts for the whole). Time is what `tick(nowUs)` says: no clock of its own.
  */
 import type { RingEventfd } from '../rings/doorbell.ts';
-import { DROP_BAD_DESCRIPTOR, DROP_CLOSING, DROP_REASONS } from '../rings/drops.ts';
+import * as dropReasons from '../rings/drops.ts';
 import { FrameTable, frameValid, markFree, settleFrame, settleTrain, sweepHost } from '../rings/frameTable.ts';
-import {
-  checkHeader,
+import * as layoutNumbers from '../rings/layout.ts';
+import { checkHeader } from '../rings/layout.ts';
+import { succeedConsumer, succeedProducer } from '../rings/succession.ts';
+import { countLinks } from './frameCopy.ts';
+import { impairs, Link } from './impairment.ts';
+import type { Port, PortAttachment, PortCaps } from './port.ts';
+import * as switchNumbers from './switch.ts';
+import { statusWord } from './switch.ts';
+import type { SwitchOwn } from './switch.ts';
+import { type Peer, peersOf } from './switchPeer.ts';
+import { SwitchSender } from './switchSender.ts';
+
+// A module's own constants are folded, imported ones loaded at every use: wire/flow.ts.
+const { DROP_BAD_DESCRIPTOR, DROP_CLOSING, DROP_REASONS } = dropReasons;
+const {
   D_DATA,
   D_FLAGS_GSO,
   D_FRAME,
@@ -17,15 +30,8 @@ import {
   OWNER_FREE,
   OWNER_RING,
   TRAIN_LINKS_MAX,
-} from '../rings/layout.ts';
-import { succeedConsumer, succeedProducer } from '../rings/succession.ts';
-import { countLinks } from './frameCopy.ts';
-import { impairs, Link } from './impairment.ts';
-import type { Port, PortAttachment, PortCaps } from './port.ts';
-import { statusWord, SW_ATTACHED, SW_CLOSED, SW_HUNGRY, SW_STATE } from './switch.ts';
-import type { SwitchOwn } from './switch.ts';
-import { type Peer, peersOf } from './switchPeer.ts';
-import { SwitchSender } from './switchSender.ts';
+} = layoutNumbers;
+const { SW_ATTACHED, SW_CLOSED, SW_HUNGRY, SW_STATE } = switchNumbers;
 
 export interface SwitchHooks {
   /** Writes to a peer's eventfd, where it sleeps in poll(2). */

@@ -4,10 +4,24 @@
  * with a list of its own: empty frames lent for floods, and frames that go back to the broker.
  */
 import type { RingEventfd } from '../rings/doorbell.ts';
-import { DROP_REASONS, DROP_SWITCH, DROP_TX_DEVICE } from '../rings/drops.ts';
+import * as dropReasons from '../rings/drops.ts';
 import { FrameTable, frameValid } from '../rings/frameTable.ts';
-import {
-  checkHeader,
+import * as layoutNumbers from '../rings/layout.ts';
+import { checkHeader } from '../rings/layout.ts';
+import { RingConsumer } from '../rings/spsc.ts';
+import { hashModulo } from '../rings/steering.ts';
+import { Classified, classify } from '../wire/flow.ts';
+import { copyFrame, countLinks, type FrameSource } from './frameCopy.ts';
+import { completeChecksum } from './partialChecksum.ts';
+import type { PortAttachment, TxPort } from './port.ts';
+import * as switchNumbers from './switch.ts';
+import { statusWord } from './switch.ts';
+import type { SwitchOwn } from './switch.ts';
+import { type Peer, peersOf, rxFlags } from './switchPeer.ts';
+
+// A module's own constants are folded, imported ones loaded at every use: wire/flow.ts.
+const { DROP_REASONS, DROP_SWITCH, DROP_TX_DEVICE } = dropReasons;
+const {
   D_DATA,
   D_FLAGS_GSO,
   D_FRAME,
@@ -24,16 +38,8 @@ import {
   OWNER_BROKER,
   OWNER_RING,
   TRAIN_LINKS_MAX,
-} from '../rings/layout.ts';
-import { RingConsumer } from '../rings/spsc.ts';
-import { hashModulo } from '../rings/steering.ts';
-import { Classified, classify } from '../wire/flow.ts';
-import { copyFrame, countLinks, type FrameSource } from './frameCopy.ts';
-import { completeChecksum } from './partialChecksum.ts';
-import type { PortAttachment, TxPort } from './port.ts';
-import { PEER_DEAD_US, statusWord, SW_CLOSED, SW_SENDER_BELL, SW_STATE } from './switch.ts';
-import type { SwitchOwn } from './switch.ts';
-import { type Peer, peersOf, rxFlags } from './switchPeer.ts';
+} = layoutNumbers;
+const { PEER_DEAD_US, SW_CLOSED, SW_SENDER_BELL, SW_STATE } = switchNumbers;
 
 /** Where the sending half's empty frames come from, and where those go that it is done with. */
 export interface SenderFrames extends FrameSource {

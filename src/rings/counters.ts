@@ -4,7 +4,11 @@
  * shared memory too, behind the snapshot: when the thread dies, its heir goes on with what it had counted.
  * A thread commits at least every 16 busy breaths and always before it sleeps.
  */
-import { DROP_NAME, DROP_REASONS } from './drops.ts';
+import * as dropReasons from './drops.ts';
+import { DROP_NAME } from './drops.ts';
+
+// A module's own constants are folded, imported ones loaded at every use: wire/flow.ts.
+const { DROP_REASONS } = dropReasons;
 
 export const C_RX_PACKETS = 0;
 export const C_TX_PACKETS = 1;

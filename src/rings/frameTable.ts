@@ -10,14 +10,17 @@
  *
  * A region never computes a frame's place from its number: `offset[frameId]` says it (false for DPDK otherwise).
  */
-import {
+import * as layoutNumbers from './layout.ts';
+import { frameTableBytes, checkHeader, writeHeader } from './layout.ts';
+
+// A module's own constants are folded, imported ones loaded at every use: wire/flow.ts.
+const {
   FT_COLUMNS,
   FT_GENERATION,
   FT_LENGTH,
   FT_NEXT,
   FT_OFFSET,
   FT_OWNER,
-  frameTableBytes,
   GENERATION_MASK,
   H_FRAME_BYTES,
   H_FRAMES,
@@ -25,7 +28,6 @@ import {
   H_REGION,
   HEADER_BYTES,
   HEADROOM,
-  checkHeader,
   KIND_FRAME_TABLE,
   MAX_WORKERS,
   OWNER_BROKER,
@@ -39,8 +41,7 @@ import {
   OWNER_RING_OF,
   OWNER_WORKER,
   TRAIN_LINKS_MAX,
-  writeHeader,
-} from './layout.ts';
+} = layoutNumbers;
 
 /** One thread's views of a region and its frame table. Made once per thread, kept for its life. */
 export class FrameTable {

@@ -12,7 +12,13 @@
  * `recycle` holds every frame of the region, so going home never fails; an empty `grant` is EAGAIN, never a wait.
  */
 import { type FrameTable, frameValid, settleFrame, settleTrain } from './frameTable.ts';
-import {
+import * as layoutNumbers from './layout.ts';
+import { ringWords, writeHeader } from './layout.ts';
+import { formatRing, RingConsumer, RingProducer } from './spsc.ts';
+import { slotWord, succeedConsumer, succeedProducer } from './succession.ts';
+
+// A module's own constants are folded, imported ones loaded at every use: wire/flow.ts.
+const {
   D_FLAGS_GSO,
   D_FRAME,
   D_SEGS_VLAN,
@@ -26,12 +32,8 @@ import {
   RING_CLAIMING,
   RING_HEAD,
   RING_TAIL,
-  ringWords,
-  writeHeader,
   HEADER_BYTES,
-} from './layout.ts';
-import { formatRing, RingConsumer, RingProducer } from './spsc.ts';
-import { slotWord, succeedConsumer, succeedProducer } from './succession.ts';
+} = layoutNumbers;
 
 export const CONTROL_WORDS = 4;
 export const CONTROL_SLOTS = 256;

@@ -11,17 +11,11 @@
  * Where one side may die alone and the frames of the ring live on, it also leaves a trace of each hand-over for its heir:
  * `offer` between writing the slot and changing the frame's owner, `claiming` and `claimed` around taking it (succession.ts).
  */
-import {
-  PUBLISH_EVERY,
-  RING_CAPACITY,
-  RING_CLAIMED,
-  RING_CLAIMING,
-  RING_HEAD,
-  RING_OFFERED,
-  RING_SLOT_WORDS,
-  RING_SLOTS,
-  RING_TAIL,
-} from './layout.ts';
+import * as layoutNumbers from './layout.ts';
+
+// A module's own constants are folded, imported ones loaded at every use: wire/flow.ts.
+const { PUBLISH_EVERY, RING_CAPACITY, RING_CLAIMED, RING_CLAIMING, RING_HEAD, RING_OFFERED, RING_SLOT_WORDS, RING_SLOTS, RING_TAIL } =
+  layoutNumbers;
 
 /** Formats a ring at word `at` of `words`. Main only, before it is shared. `capacity` must be a power of two. */
 export function formatRing(words: Int32Array, at: number, capacity: number, slotWords: number): void {

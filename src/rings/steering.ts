@@ -12,7 +12,10 @@
  * directions of a flow and every one of its frames agree. When a mask changes, flows that already live elsewhere miss at
  * the new worker, which redirects them to the owner under the previous mask.
  */
-import { MAX_WORKERS, RETA_SIZE } from './layout.ts';
+import * as layoutNumbers from './layout.ts';
+
+// A module's own constants are folded, imported ones loaded at every use: wire/flow.ts.
+const { MAX_WORKERS, RETA_SIZE } = layoutNumbers;
 
 export const STEER_RETA = 0;
 export const STEER_MODULO = 1;

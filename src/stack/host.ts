@@ -13,24 +13,27 @@
  * our subnet, such entries are STALE and evicted first, a reply that nobody asked for changes known entries only (to
  * STALE, so that it is checked, and at most once a second), and static entries never.
  */
-import { C_ARP_RX, C_ARP_TX, type Counters } from '../rings/counters.ts';
-import { DROP_ARP, DROP_NONE, DROP_VLAN } from '../rings/drops.ts';
+import * as counterIndex from '../rings/counters.ts';
+import type { Counters } from '../rings/counters.ts';
+import * as dropReasons from '../rings/drops.ts';
 import type { FrameTable } from '../rings/frameTable.ts';
-import {
-  HostPublisher,
-  MSG_CONFIRM,
-  MSG_RESOLVE,
-  NB_EMPTY,
-  NB_FAILED,
-  NB_INCOMPLETE,
-  NB_REACHABLE,
-  NB_STALE,
-  NEIGHBOURS,
-} from '../rings/hostState.ts';
-import { ARP_REPLY, ARP_REQUEST, check, LEN_ARP, oper, setSender, setTarget, shaHi, shaLo, spa, tpa } from '../wire/arp.ts';
-import { ETHERTYPE_ARP, ETHERTYPE_VLAN, ethertype, LEN_ETHERNET, setEthernet } from '../wire/ethernet.ts';
+import * as hostStateNumbers from '../rings/hostState.ts';
+import { HostPublisher } from '../rings/hostState.ts';
+import * as arpNumbers from '../wire/arp.ts';
+import { check, oper, setSender, setTarget, shaHi, shaLo, spa, tpa } from '../wire/arp.ts';
+import * as ethernetNumbers from '../wire/ethernet.ts';
+import { ethertype, setEthernet } from '../wire/ethernet.ts';
 import { isBadSource } from '../wire/ipv4.ts';
-import { LEN_VLAN, vlanId } from '../wire/vlan.ts';
+import * as vlanNumbers from '../wire/vlan.ts';
+import { vlanId } from '../wire/vlan.ts';
+
+// A module's own constants are folded, imported ones loaded at every use: wire/flow.ts.
+const { C_ARP_RX, C_ARP_TX } = counterIndex;
+const { DROP_ARP, DROP_NONE, DROP_VLAN } = dropReasons;
+const { MSG_CONFIRM, MSG_RESOLVE, NB_EMPTY, NB_FAILED, NB_INCOMPLETE, NB_REACHABLE, NB_STALE, NEIGHBOURS } = hostStateNumbers;
+const { ARP_REPLY, ARP_REQUEST, LEN_ARP } = arpNumbers;
+const { ETHERTYPE_ARP, ETHERTYPE_VLAN, LEN_ETHERNET } = ethernetNumbers;
+const { LEN_VLAN } = vlanNumbers;
 
 export const REACHABLE_MS = 30_000;
 export const DELAY_MS = 5_000;

@@ -3,17 +3,26 @@
  * Everything else is counted and dropped. `inspect` has verified lengths and checksum before, and lets no ICMP train pass,
  * so that a request is one frame and its reply fits into one.
  */
-import { C_ICMP_RX, C_ICMP_TX } from '../rings/counters.ts';
-import { DROP_BAD_SOURCE, DROP_FRAGMENT, DROP_ICMP, DROP_NO_FRAME, DROP_NO_ROUTE, DROP_NONE, DROP_NOT_FOR_US } from '../rings/drops.ts';
-import { D_DATA, D_FLAGS_GSO, D_FRAME, D_OFFSETS, F_CSUM_OK, F_FRAGMENT, F_ICMP, F_MULTICAST, F_TRAIN } from '../rings/layout.ts';
+import * as counterIndex from '../rings/counters.ts';
+import * as dropReasons from '../rings/drops.ts';
+import * as layoutNumbers from '../rings/layout.ts';
 import { update16 } from '../wire/checksum.ts';
-import { checksum, ICMP_ECHO, ICMP_ECHO_REPLY, isIcmpError, LEN_ICMP, OFF_ICMP_CHECKSUM, type } from '../wire/icmp.ts';
-import { dst, PROTO_ICMP, src, totalLength } from '../wire/ipv4.ts';
+import * as icmpNumbers from '../wire/icmp.ts';
+import { checksum, isIcmpError, type } from '../wire/icmp.ts';
+import * as ipv4Numbers from '../wire/ipv4.ts';
+import { dst, src, totalLength } from '../wire/ipv4.ts';
 import { isNoUnicast } from './broadcast.ts';
 import type { StackEnv } from './env.ts';
 import { QuotedFlow } from './quotedFlow.ts';
 import type { FlowErrors } from './quotedFlow.ts';
 import type { Ipv4Out } from './transmit.ts';
+
+// A module's own constants are folded, imported ones loaded at every use: wire/flow.ts.
+const { C_ICMP_RX, C_ICMP_TX } = counterIndex;
+const { DROP_BAD_SOURCE, DROP_FRAGMENT, DROP_ICMP, DROP_NO_FRAME, DROP_NO_ROUTE, DROP_NONE, DROP_NOT_FOR_US } = dropReasons;
+const { D_DATA, D_FLAGS_GSO, D_FRAME, D_OFFSETS, F_CSUM_OK, F_FRAGMENT, F_ICMP, F_MULTICAST, F_TRAIN } = layoutNumbers;
+const { ICMP_ECHO, ICMP_ECHO_REPLY, LEN_ICMP, OFF_ICMP_CHECKSUM } = icmpNumbers;
+const { PROTO_ICMP } = ipv4Numbers;
 
 export interface Icmp {
   /**

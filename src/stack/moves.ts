@@ -2,11 +2,14 @@
  * Payload on its way from frames to chunks: one copy list a breath, and the frames that go home once it has run.
  * Who reads a chunk in the same breath flushes first.
  */
-import { C_RX_BYTES_COPIED } from '../rings/counters.ts';
+import * as counterIndex from '../rings/counters.ts';
 import { COPY_TO_ARENA, COPY_WORDS, NATIVE_COPY_MIN } from './env.ts';
 import type { StackEnv } from './env.ts';
 import { arenaMemory, copyWords, packetMemory } from './wordCopy.ts';
 import type { Memory } from './wordCopy.ts';
+
+// A module's own constants are folded, imported ones loaded at every use: wire/flow.ts.
+const { C_RX_BYTES_COPIED } = counterIndex;
 
 const ENTRIES = 1024;
 export const MOVES_WORDS = ENTRIES * COPY_WORDS;

@@ -2,14 +2,20 @@
  * A worker's side of neighbour resolution. The table belongs to the owner of the host state (host.ts), which publishes it;
  * a worker reads it, asks over its control ring, and keeps its own frames while they wait. No worker answers for another.
  */
-import { C_DROP } from '../rings/counters.ts';
-import { DROP_NO_NEIGHBOUR } from '../rings/drops.ts';
+import * as counterIndex from '../rings/counters.ts';
+import * as dropReasons from '../rings/drops.ts';
 import type { HostView } from '../rings/hostState.ts';
-import { MSG_CONFIRM, MSG_RESOLVE, NB_FAILED, NB_INCOMPLETE, NB_REACHABLE, NB_STALE } from '../rings/hostState.ts';
-import { OWNER_LEASE_OF } from '../rings/layout.ts';
+import * as hostStateNumbers from '../rings/hostState.ts';
+import * as layoutNumbers from '../rings/layout.ts';
 import type { WorkerPort } from '../rings/portRings.ts';
 import { isBroadcast } from './broadcast.ts';
 import type { StackEnv } from './env.ts';
+
+// A module's own constants are folded, imported ones loaded at every use: wire/flow.ts.
+const { C_DROP } = counterIndex;
+const { DROP_NO_NEIGHBOUR } = dropReasons;
+const { MSG_CONFIRM, MSG_RESOLVE, NB_FAILED, NB_INCOMPLETE, NB_REACHABLE, NB_STALE } = hostStateNumbers;
+const { OWNER_LEASE_OF } = layoutNumbers;
 
 /** Frames kept at most for one next hop (RFC 1122 section 2.3.2.2 asks for at least one), and for all of them. */
 export const WAITING_PER_HOP = 3;

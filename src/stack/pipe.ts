@@ -13,8 +13,11 @@
 import type { StackConfig, StackEnv } from './env.ts';
 import type { Ready } from './readyList.ts';
 import { Refusals } from './refusals.ts';
-import { EAGAIN, EBADF, EMFILE, ENOTSOCK, EOPNOTSUPP, EPIPE, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, MSG_PEEK } from './sockets.ts';
+import * as socketsNumbers from './sockets.ts';
 import type { UserCopy } from './tcp/userCopy.ts';
+
+// A module's own constants are folded, imported ones loaded at every use: wire/flow.ts.
+const { EAGAIN, EBADF, EMFILE, ENOTSOCK, EOPNOTSUPP, EPIPE, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, MSG_PEEK } = socketsNumbers;
 
 /** Bytes that a write keeps together (POSIX; Linux's value). No pipe is smaller. */
 export const PIPE_BUF = 4096;

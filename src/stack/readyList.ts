@@ -5,8 +5,11 @@
  * when the consumer unlinks it, so an id is never given out again while it stands on a list.
  */
 import type { Arena } from './env.ts';
-import { EMFILE } from './sockets.ts';
+import * as socketsNumbers from './sockets.ts';
 import type { ReadyList, SocketKind } from './sockets.ts';
+
+// A module's own constants are folded, imported ones loaded at every use: wire/flow.ts.
+const { EMFILE } = socketsNumbers;
 
 const CONSUMERS = 64;
 // Words of a socket

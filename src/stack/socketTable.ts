@@ -2,7 +2,7 @@
  * All sockets of a worker as one: every call goes to the kind that the id belongs to (socketIds.ts), TCP first because it is
  * asked most. An id of no kind answers -EBADF to everything.
  */
-import { EBADF, ENOPROTOOPT } from './sockets.ts';
+import * as socketsNumbers from './sockets.ts';
 import type { DatagramSource, ReadyList, SocketKind, Sockets } from './sockets.ts';
 import type { Pipes } from './pipe.ts';
 import { Refusals } from './refusals.ts';
@@ -10,6 +10,9 @@ import type { SocketIds } from './socketIds.ts';
 import type { TcpSockets } from './tcp/calls.ts';
 import type { TcpInfo } from './tcp/tcpInfo.ts';
 import type { UdpSockets } from './udp/calls.ts';
+
+// A module's own constants are folded, imported ones loaded at every use: wire/flow.ts.
+const { EBADF, ENOPROTOOPT } = socketsNumbers;
 
 /** Where an id that is none ends up. */
 class NoSocket extends Refusals {

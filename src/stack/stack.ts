@@ -7,32 +7,12 @@
  *   end:    what it did not read moves to chunks, frames go home · output says what there is to say · one emit burst ·
  *           descriptors stand in the tx ring; the driver publishes and rings
  */
-import { C_DROP, C_RX_BURSTS, C_RX_BYTES, C_RX_DELIVERED, C_RX_PACKETS, C_TRAINS_RX } from '../rings/counters.ts';
-import { DROP_BAD_DESCRIPTOR, DROP_FRAGMENT, DROP_NONE, DROP_RATE_LIMIT, DROP_UNKNOWN_PROTOCOL } from '../rings/drops.ts';
+import * as counterIndex from '../rings/counters.ts';
+import * as dropReasons from '../rings/drops.ts';
 import { frameValid } from '../rings/frameTable.ts';
-import {
-  D_DATA,
-  D_FLAGS_GSO,
-  D_FRAME,
-  D_HASH,
-  D_OFFSETS,
-  D_REGION_GEN,
-  D_SEGS_VLAN,
-  D_TOTAL,
-  DESC_WORDS,
-  F_BAD,
-  F_CSUM_OK,
-  F_FRAGMENT,
-  F_ICMP,
-  F_IPCSUM_OK,
-  F_PARSED,
-  F_TCP,
-  F_TRAIN,
-  F_UDP,
-  TRAIN_LINKS_MAX,
-} from '../rings/layout.ts';
+import * as layoutNumbers from '../rings/layout.ts';
 import type { RingConsumer } from '../rings/spsc.ts';
-import { STEER_TCP, STEER_UDP } from '../rings/steering.ts';
+import * as steeringNumbers from '../rings/steering.ts';
 import type { StackEnv } from './env.ts';
 import { createIcmp } from './icmp.ts';
 import { IcmpErrors } from './icmpErrors.ts';
@@ -40,7 +20,7 @@ import { createNeighbor } from './neighbor.ts';
 import { socketIds } from './socketIds.ts';
 import type { Stack } from './sockets.ts';
 import { Pipes } from './pipe.ts';
-import { EPOLLOUT } from './sockets.ts';
+import * as socketsNumbers from './sockets.ts';
 import { SocketTable } from './socketTable.ts';
 import { createAcceptQueues } from './tcp/accept.ts';
 import { TcpSockets } from './tcp/calls.ts';
@@ -65,6 +45,33 @@ import { SocketOptions } from './tcp/socketOptions.ts';
 import { UserCopy } from './tcp/userCopy.ts';
 import { Transmit } from './transmit.ts';
 import { createUdp } from './udp/udp.ts';
+
+// A module's own constants are folded, imported ones loaded at every use: wire/flow.ts.
+const { C_DROP, C_RX_BURSTS, C_RX_BYTES, C_RX_DELIVERED, C_RX_PACKETS, C_TRAINS_RX } = counterIndex;
+const { DROP_BAD_DESCRIPTOR, DROP_FRAGMENT, DROP_NONE, DROP_RATE_LIMIT, DROP_UNKNOWN_PROTOCOL } = dropReasons;
+const {
+  D_DATA,
+  D_FLAGS_GSO,
+  D_FRAME,
+  D_HASH,
+  D_OFFSETS,
+  D_REGION_GEN,
+  D_SEGS_VLAN,
+  D_TOTAL,
+  DESC_WORDS,
+  F_BAD,
+  F_CSUM_OK,
+  F_FRAGMENT,
+  F_ICMP,
+  F_IPCSUM_OK,
+  F_PARSED,
+  F_TCP,
+  F_TRAIN,
+  F_UDP,
+  TRAIN_LINKS_MAX,
+} = layoutNumbers;
+const { STEER_TCP, STEER_UDP } = steeringNumbers;
+const { EPOLLOUT } = socketsNumbers;
 
 const CHECKED = F_PARSED | F_CSUM_OK | F_IPCSUM_OK;
 

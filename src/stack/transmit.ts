@@ -6,9 +6,23 @@
  *
  * TCP writes through `ready` / `take` / `header` / `copy` / `append`; everybody else through Ipv4Out.
  */
-import { C_DROP, C_TRAINS_TX, C_TX_BURSTS, C_TX_BYTES, C_TX_BYTES_COPIED, C_TX_PACKETS } from '../rings/counters.ts';
-import { NB_FAILED, NB_REACHABLE } from '../rings/hostState.ts';
-import {
+import * as counterIndex from '../rings/counters.ts';
+import * as hostStateNumbers from '../rings/hostState.ts';
+import * as layoutNumbers from '../rings/layout.ts';
+import * as ethernetNumbers from '../wire/ethernet.ts';
+import { setEthernet } from '../wire/ethernet.ts';
+import * as ipv4Numbers from '../wire/ipv4.ts';
+import { setIpv4 } from '../wire/ipv4.ts';
+import { COPY_FROM_ARENA, COPY_WORDS, NATIVE_COPY_MIN, WORK_CUT } from './env.ts';
+import type { StackConfig, StackEnv } from './env.ts';
+import type { Neighbor } from './neighbor.ts';
+import { arenaMemory, copyWords, packetMemory } from './wordCopy.ts';
+import type { Memory } from './wordCopy.ts';
+
+// A module's own constants are folded, imported ones loaded at every use: wire/flow.ts.
+const { C_DROP, C_TRAINS_TX, C_TX_BURSTS, C_TX_BYTES, C_TX_BYTES_COPIED, C_TX_PACKETS } = counterIndex;
+const { NB_FAILED, NB_REACHABLE } = hostStateNumbers;
+const {
   D_DATA,
   D_FLAGS_GSO,
   D_FRAME,
@@ -24,14 +38,9 @@ import {
   F_TX,
   GENERATION_MASK,
   TRAIN_LINKS_MAX,
-} from '../rings/layout.ts';
-import { ETHERTYPE_IPV4, LEN_ETHERNET, setEthernet } from '../wire/ethernet.ts';
-import { LEN_IPV4, setIpv4 } from '../wire/ipv4.ts';
-import { COPY_FROM_ARENA, COPY_WORDS, NATIVE_COPY_MIN, WORK_CUT } from './env.ts';
-import type { StackConfig, StackEnv } from './env.ts';
-import type { Neighbor } from './neighbor.ts';
-import { arenaMemory, copyWords, packetMemory } from './wordCopy.ts';
-import type { Memory } from './wordCopy.ts';
+} = layoutNumbers;
+const { ETHERTYPE_IPV4, LEN_ETHERNET } = ethernetNumbers;
+const { LEN_IPV4 } = ipv4Numbers;
 
 /** Bytes before L4. */
 const LEN_L4_AT = LEN_ETHERNET + LEN_IPV4;

@@ -27,7 +27,8 @@ import { LEN_VLAN, vlanId } from './vlan.ts';
 
 // Plainly these would be named imports. But V8 (Node 20) loads an imported or exported const from its module cell at every
 // use, and folds only a module's own. Best of ten runs on one core, November 2026: classify 42 ns with imports, 16 ns so;
-// flowHash 3.2 and 1.4.
+// flowHash 3.2 and 1.4. The same in every hot file: `bench -- echo --port switch`, 64 connections, 1.18 times the round trips
+// (median of ten interleaved pairs, 616 k/s before, 731 k/s after).
 const { LEN_ETHERNET, OFF_ETHERTYPE, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_VLAN } = ethernet;
 const { LEN_IPV4, OFF_DST, OFF_FRAGMENT, OFF_PROTOCOL, OFF_SRC, OFF_TOTAL_LENGTH, PROTO_ICMP, PROTO_TCP, PROTO_UDP } = ipv4;
 const { ACK, FIN, LEN_TCP, OFF_FLAGS, RST, SYN } = tcp;

@@ -3,7 +3,10 @@
  * the layouts this stack sends. Lengths were checked before: the header's `headerBytes` (data offset, 20..60) are inside
  * the frame.
  */
-import { LEN_TCP } from './tcp.ts';
+import * as tcpNumbers from './tcp.ts';
+
+// A module's own constants are folded, imported ones loaded at every use: wire/flow.ts.
+const { LEN_TCP } = tcpNumbers;
 
 export const OPT_END = 0;
 export const OPT_NOP = 1;

@@ -4,9 +4,20 @@
  */
 import type { Port } from '../ports/port.ts';
 import type { Doorbell } from '../rings/doorbell.ts';
-import { C_DROP, C_HOST_DELIVERED, C_RX_DELIVERED, C_RX_PACKETS, C_TX_BYTES, C_TX_PACKETS, type Counters } from '../rings/counters.ts';
-import { DROP_RING_FULL_ARP } from '../rings/drops.ts';
-import {
+import * as counterIndex from '../rings/counters.ts';
+import type { Counters } from '../rings/counters.ts';
+import * as dropReasons from '../rings/drops.ts';
+import * as layoutNumbers from '../rings/layout.ts';
+import type { RingConsumer } from '../rings/spsc.ts';
+import { createHost, type Host, type HostOptions } from '../stack/host.ts';
+import type { FrameReturn } from './frameReturn.ts';
+import type { QueueLink } from './queueLink.ts';
+import type { TransmitterLink } from './transmitterLink.ts';
+
+// A module's own constants are folded, imported ones loaded at every use: wire/flow.ts.
+const { C_DROP, C_HOST_DELIVERED, C_RX_DELIVERED, C_RX_PACKETS, C_TX_BYTES, C_TX_PACKETS } = counterIndex;
+const { DROP_RING_FULL_ARP } = dropReasons;
+const {
   D_DATA,
   D_FLAGS_GSO,
   D_FRAME,
@@ -20,12 +31,7 @@ import {
   F_IPCSUM_OK,
   F_TX,
   OWNER_BROKER,
-} from '../rings/layout.ts';
-import type { RingConsumer } from '../rings/spsc.ts';
-import { createHost, type Host, type HostOptions } from '../stack/host.ts';
-import type { FrameReturn } from './frameReturn.ts';
-import type { QueueLink } from './queueLink.ts';
-import type { TransmitterLink } from './transmitterLink.ts';
+} = layoutNumbers;
 
 export interface BrokerHostEnv {
   port: Port;

@@ -10,31 +10,29 @@
  */
 import type { Port } from '../ports/port.ts';
 import type { Doorbell } from '../rings/doorbell.ts';
-import {
-  C_DROP,
-  C_PUBLISHES,
-  C_RING_HIGH_WATER,
-  C_RING_SLOTS,
-  C_RX_BURSTS,
-  C_RX_BYTES,
-  C_RX_DELIVERED,
-  C_RX_PACKETS,
-  type Counters,
-} from '../rings/counters.ts';
-import { DROP_CLOSING, DROP_REASONS, DROP_RING_FULL_DATA, DROP_RING_FULL_SYN, DROP_SWITCH, DROP_TX_DEVICE } from '../rings/drops.ts';
-import { D_DATA, D_FRAME, D_HASH, D_TOTAL, DESC_WORDS, OWNER_RING, OWNER_RING_OF } from '../rings/layout.ts';
+import * as counterIndex from '../rings/counters.ts';
+import type { Counters } from '../rings/counters.ts';
+import * as dropReasons from '../rings/drops.ts';
+import * as layoutNumbers from '../rings/layout.ts';
 import { sweepWorker } from '../rings/frameTable.ts';
 import { type BrokerPort, keepAgain, keepUntaken } from '../rings/portRings.ts';
 import { drainRing, emptyRing } from '../rings/succession.ts';
 import type { Steering } from '../rings/steering.ts';
 import type { Host, HostOptions } from '../stack/host.ts';
-import { Classified, classify, KIND_ARP, KIND_DROP } from '../wire/flow.ts';
+import * as flowNumbers from '../wire/flow.ts';
+import { Classified, classify } from '../wire/flow.ts';
 import { BrokerHost } from './brokerHost.ts';
 import { FrameReturn } from './frameReturn.ts';
 import type { QueueLink } from './queueLink.ts';
 import { Sender } from './sender.ts';
 import type { TransmitterLink } from './transmitterLink.ts';
 import { WaitingFrames } from './waitingFrames.ts';
+
+// A module's own constants are folded, imported ones loaded at every use: wire/flow.ts.
+const { C_DROP, C_PUBLISHES, C_RING_HIGH_WATER, C_RING_SLOTS, C_RX_BURSTS, C_RX_BYTES, C_RX_DELIVERED, C_RX_PACKETS } = counterIndex;
+const { DROP_CLOSING, DROP_REASONS, DROP_RING_FULL_DATA, DROP_RING_FULL_SYN, DROP_SWITCH, DROP_TX_DEVICE } = dropReasons;
+const { D_DATA, D_FRAME, D_HASH, D_TOTAL, DESC_WORDS, OWNER_RING, OWNER_RING_OF } = layoutNumbers;
+const { KIND_ARP, KIND_DROP } = flowNumbers;
 
 export interface DispatcherEnv {
   port: Port;

@@ -9,9 +9,17 @@
  * has been quiet for a while in a watch on both (without the addon in `Atomics.waitAsync`), with the event loop free.
  */
 import type { Watch } from '../ports/native.ts';
-import { SLEEP_ASYNC, SLEEP_POLL, SLEEP_WAIT, type Doorbell } from '../rings/doorbell.ts';
-import { CMD_RUN, T_COMMAND, T_HEARTBEAT, type ThreadRecord } from '../rings/control.ts';
-import {
+import * as doorbellNumbers from '../rings/doorbell.ts';
+import type { Doorbell } from '../rings/doorbell.ts';
+import * as controlNumbers from '../rings/control.ts';
+import type { ThreadRecord } from '../rings/control.ts';
+import * as counterIndex from '../rings/counters.ts';
+import type { Counters } from '../rings/counters.ts';
+
+// A module's own constants are folded, imported ones loaded at every use: wire/flow.ts.
+const { SLEEP_ASYNC, SLEEP_POLL, SLEEP_WAIT } = doorbellNumbers;
+const { CMD_RUN, T_COMMAND, T_HEARTBEAT } = controlNumbers;
+const {
   C_BREATHS,
   C_BUSY_BREATHS,
   C_IDLE_NS,
@@ -22,8 +30,7 @@ import {
   C_STAGE_PULL,
   C_STAGE_PUSH,
   C_STAGE_REST,
-  type Counters,
-} from '../rings/counters.ts';
+} = counterIndex;
 
 export type IdleMode = 'latency' | 'balanced' | 'powersave';
 

@@ -1,10 +1,15 @@
 /** How frames come back to a broker's free list: one by one, as trains, or by rings of ids. */
 import type { Port } from '../ports/port.ts';
-import { C_DROP, C_RING_SLOTS, type Counters } from '../rings/counters.ts';
-import { DROP_BAD_DESCRIPTOR } from '../rings/drops.ts';
+import * as counterIndex from '../rings/counters.ts';
+import type { Counters } from '../rings/counters.ts';
+import * as dropReasons from '../rings/drops.ts';
 import type { RingConsumer, RingProducer } from '../rings/spsc.ts';
 import { drainRing } from '../rings/succession.ts';
 import type { QueueLink } from './queueLink.ts';
+
+// A module's own constants are folded, imported ones loaded at every use: wire/flow.ts.
+const { C_DROP, C_RING_SLOTS } = counterIndex;
+const { DROP_BAD_DESCRIPTOR } = dropReasons;
 
 /** Ids taken from a ring at a time. */
 const IDS_MAX = 256;

@@ -3,16 +3,24 @@
  * another queue come home, and who hears ARP. Every worker is the broker of its queue; the host state is queue 0's.
  */
 import type { Port } from '../ports/port.ts';
-import { LIFE_DEAD, T_LIFE, T_STATE, TS_STOPPED, type ThreadRecord } from '../rings/control.ts';
-import { C_DROP, C_HOST_DELIVERED, C_REDIRECTED, C_RX_DELIVERED, type Counters } from '../rings/counters.ts';
+import * as controlNumbers from '../rings/control.ts';
+import type { ThreadRecord } from '../rings/control.ts';
+import * as counterIndex from '../rings/counters.ts';
+import type { Counters } from '../rings/counters.ts';
 import type { Doorbell } from '../rings/doorbell.ts';
-import { DROP_CLOSING } from '../rings/drops.ts';
+import * as dropReasons from '../rings/drops.ts';
 import { markFree } from '../rings/frameTable.ts';
-import { D_FLAGS_GSO, D_FRAME, DESC_WORDS, F_REDIRECTED, OWNER_RING } from '../rings/layout.ts';
+import * as layoutNumbers from '../rings/layout.ts';
 import { hungryWord, leavingWord, type QueueRings } from '../rings/queueRings.ts';
 import { RingConsumer, RingProducer } from '../rings/spsc.ts';
 import { drainRing } from '../rings/succession.ts';
 import type { FrameReturn } from './frameReturn.ts';
+
+// A module's own constants are folded, imported ones loaded at every use: wire/flow.ts.
+const { LIFE_DEAD, T_LIFE, T_STATE, TS_STOPPED } = controlNumbers;
+const { C_DROP, C_HOST_DELIVERED, C_REDIRECTED, C_RX_DELIVERED } = counterIndex;
+const { DROP_CLOSING } = dropReasons;
+const { D_FLAGS_GSO, D_FRAME, DESC_WORDS, F_REDIRECTED, OWNER_RING } = layoutNumbers;
 
 export interface QueueLinkEnv {
   queue: number;

@@ -3,11 +3,17 @@
  * own. A worker's descriptors are believed after one check.
  */
 import type { Port } from '../ports/port.ts';
-import { C_DROP, C_RING_SLOTS, C_TX_BURSTS, C_TX_BYTES, C_TX_PACKETS, type Counters } from '../rings/counters.ts';
-import { DROP_BAD_DESCRIPTOR } from '../rings/drops.ts';
+import * as counterIndex from '../rings/counters.ts';
+import type { Counters } from '../rings/counters.ts';
+import * as dropReasons from '../rings/drops.ts';
 import { frameValid } from '../rings/frameTable.ts';
-import { D_DATA, D_FRAME, D_REGION_GEN, D_TOTAL, DESC_WORDS } from '../rings/layout.ts';
+import * as layoutNumbers from '../rings/layout.ts';
 import type { RingConsumer } from '../rings/spsc.ts';
+
+// A module's own constants are folded, imported ones loaded at every use: wire/flow.ts.
+const { C_DROP, C_RING_SLOTS, C_TX_BURSTS, C_TX_BYTES, C_TX_PACKETS } = counterIndex;
+const { DROP_BAD_DESCRIPTOR } = dropReasons;
+const { D_DATA, D_FRAME, D_REGION_GEN, D_TOTAL, DESC_WORDS } = layoutNumbers;
 
 export class Sender {
   /** By ring: not 0 when the port took less than was ready when last asked. */

@@ -2,7 +2,11 @@
  * Signals on their way to a worker's program. The process's signals reach main; main sets the signal's bit in each worker's
  * thread record and rings; the worker calls the program's handlers between breaths, never within a call of the stack.
  */
-import { T_SIGNALS, type ThreadRecord } from '../rings/control.ts';
+import * as controlNumbers from '../rings/control.ts';
+import type { ThreadRecord } from '../rings/control.ts';
+
+// A module's own constants are folded, imported ones loaded at every use: wire/flow.ts.
+const { T_SIGNALS } = controlNumbers;
 
 export type SignalHandler = (signal: number) => void;
 

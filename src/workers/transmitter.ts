@@ -6,12 +6,18 @@
  * a burst from each worker's tx ring and from the broker's own, hands the broker what is done with, publishes, rings.
  */
 import type { TxPort } from '../ports/port.ts';
-import { C_DROP, C_PUBLISHES, C_RING_SLOTS, type Counters } from '../rings/counters.ts';
+import * as counterIndex from '../rings/counters.ts';
+import type { Counters } from '../rings/counters.ts';
 import type { Doorbell } from '../rings/doorbell.ts';
-import { DROP_REASONS, DROP_TX_DEVICE } from '../rings/drops.ts';
-import { D_FRAME, OWNER_BROKER, OWNER_RING } from '../rings/layout.ts';
+import * as dropReasons from '../rings/drops.ts';
+import * as layoutNumbers from '../rings/layout.ts';
 import type { RingConsumer, RingProducer } from '../rings/spsc.ts';
 import { Sender } from './sender.ts';
+
+// A module's own constants are folded, imported ones loaded at every use: wire/flow.ts.
+const { C_DROP, C_PUBLISHES, C_RING_SLOTS } = counterIndex;
+const { DROP_REASONS, DROP_TX_DEVICE } = dropReasons;
+const { D_FRAME, OWNER_BROKER, OWNER_RING } = layoutNumbers;
 
 export interface TransmitterEnv {
   port: TxPort;

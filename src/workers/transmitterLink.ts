@@ -1,10 +1,13 @@
 /** The broker's side of its transmitter: the thread that sends for it in layout `dispatcher-rx-tx` (transmitter.ts). */
 import type { Port } from '../ports/port.ts';
 import type { Doorbell } from '../rings/doorbell.ts';
-import { DESC_WORDS, OWNER_RING } from '../rings/layout.ts';
+import * as layoutNumbers from '../rings/layout.ts';
 import { RingConsumer, RingProducer } from '../rings/spsc.ts';
 import type { TransmitterRings } from '../rings/transmitterRings.ts';
 import type { FrameReturn } from './frameReturn.ts';
+
+// A module's own constants are folded, imported ones loaded at every use: wire/flow.ts.
+const { DESC_WORDS, OWNER_RING } = layoutNumbers;
 
 /** Empty frames lent at a time. */
 const LEND_MAX = 64;

@@ -9,10 +9,15 @@
  * Beyond a bound frames are dropped by class: data first (TCP segments, UDP, ICMP: their senders repeat them, or meant to lose
  * some), SYNs only when their reserve is full as well. ARP never waits here: the dispatcher's own host state takes it at once.
  */
-import { C_RING_SLOTS, type Counters } from '../rings/counters.ts';
+import * as counterIndex from '../rings/counters.ts';
+import type { Counters } from '../rings/counters.ts';
 import type { FrameTable } from '../rings/frameTable.ts';
-import { D_SEGS_VLAN, DESC_WORDS } from '../rings/layout.ts';
+import * as layoutNumbers from '../rings/layout.ts';
 import type { RingProducer } from '../rings/spsc.ts';
+
+// A module's own constants are folded, imported ones loaded at every use: wire/flow.ts.
+const { C_RING_SLOTS } = counterIndex;
+const { D_SEGS_VLAN, DESC_WORDS } = layoutNumbers;
 
 /** Places, in the queue and among the frames, that only a SYN may take: new connections outlive a data flood. */
 export const SYN_RESERVE = 16;

@@ -1,28 +1,22 @@
 /** The ACK field, fifth step of RFC 9293 section 3.10.7.4: what is acknowledged, duplicates, the window, our FIN. */
-import { C_TCP_DUP_ACKS_IN } from '../../rings/counters.ts';
-import { FIN } from '../../wire/tcp.ts';
-import { EPOLLOUT } from '../sockets.ts';
+import * as counterIndex from '../../rings/counters.ts';
+import * as tcpNumbers from '../../wire/tcp.ts';
+import * as socketsNumbers from '../sockets.ts';
 import type { Machine } from './machine.ts';
 import type { NewReno } from './recovery/newreno.ts';
 import type { RtoEstimator } from './recovery/rto.ts';
 import type { SackRecovery } from './recovery/sack.ts';
 import type { Segment } from './segment.ts';
 import type { SendBuffer } from './sendBuffer.ts';
-import { CLOSING, FIN_WAIT_1, FIN_WAIT_2, LAST_ACK } from './states.ts';
-import {
-  T_BACKED_OFF,
-  T_FIN,
-  T_FULL,
-  T_LINGERING,
-  T_OPEN,
-  T_PARTIAL,
-  T_PERSIST,
-  T_QUEUED,
-  T_RECOVERY,
-  T_SACK,
-  T_TIMING,
-  T_TS,
-} from './tcb.ts';
+import * as statesNumbers from './states.ts';
+import * as tcbNumbers from './tcb.ts';
+
+// A module's own constants are folded, imported ones loaded at every use: wire/flow.ts.
+const { C_TCP_DUP_ACKS_IN } = counterIndex;
+const { FIN } = tcpNumbers;
+const { EPOLLOUT } = socketsNumbers;
+const { CLOSING, FIN_WAIT_1, FIN_WAIT_2, LAST_ACK } = statesNumbers;
+const { T_BACKED_OFF, T_FIN, T_FULL, T_LINGERING, T_OPEN, T_PARTIAL, T_PERSIST, T_QUEUED, T_RECOVERY, T_SACK, T_TIMING, T_TS } = tcbNumbers;
 
 /** One acknowledgment in this many (of all connections) confirms its neighbour; the confirmation itself is rate limited. */
 const CONFIRM_EVERY = 16;

@@ -2,9 +2,29 @@
  * The socket calls of sockets.ts over TCP. They run between the two halves of a breath: what they ask for is said when the
  * breath ends. No call throws; a wrong id is -EBADF.
  */
-import { C_TCP_BYTES_OUT } from '../../rings/counters.ts';
-import { STEER_TCP } from '../../rings/steering.ts';
-import {
+import * as counterIndex from '../../rings/counters.ts';
+import * as steeringNumbers from '../../rings/steering.ts';
+import * as socketsNumbers from '../sockets.ts';
+import type { DatagramSource, SocketKind } from '../sockets.ts';
+import type { AcceptQueues } from './accept.ts';
+import type { Ending } from './ending.ts';
+import type { Handshake } from './handshake.ts';
+import type { Machine } from './machine.ts';
+import type { Output } from './output.ts';
+import type { ReceiveBuffer } from './receiveBuffer.ts';
+import type { Reset } from './reset.ts';
+import type { SendBuffer } from './sendBuffer.ts';
+import type { SocketOptions } from './socketOptions.ts';
+import { SourcePorts } from './sourcePorts.ts';
+import * as statesNumbers from './states.ts';
+import * as tcbNumbers from './tcb.ts';
+import { idOf, rowOf } from './tcb.ts';
+import { fillTcpInfo, type TcpInfo } from './tcpInfo.ts';
+
+// A module's own constants are folded, imported ones loaded at every use: wire/flow.ts.
+const { C_TCP_BYTES_OUT } = counterIndex;
+const { STEER_TCP } = steeringNumbers;
+const {
   EADDRINUSE,
   EADDRNOTAVAIL,
   EAGAIN,
@@ -27,21 +47,9 @@ import {
   SHUT_WR,
   SO_ERROR,
   SOL_SOCKET,
-} from '../sockets.ts';
-import type { DatagramSource, SocketKind } from '../sockets.ts';
-import type { AcceptQueues } from './accept.ts';
-import type { Ending } from './ending.ts';
-import type { Handshake } from './handshake.ts';
-import type { Machine } from './machine.ts';
-import type { Output } from './output.ts';
-import type { ReceiveBuffer } from './receiveBuffer.ts';
-import type { Reset } from './reset.ts';
-import type { SendBuffer } from './sendBuffer.ts';
-import type { SocketOptions } from './socketOptions.ts';
-import { SourcePorts } from './sourcePorts.ts';
-import { CAN_SEND, CLOSED, FIN_WAIT_2, LISTEN, SYN_RCVD, SYN_SENT, TIME_WAIT } from './states.ts';
-import { O_REUSEADDR, T_BOUND, T_CLAIMED, T_EOF, T_FIN, T_FULL, T_NODELAY, T_OPEN, T_RDSHUT, T_USED, TCB_ROW, idOf, rowOf } from './tcb.ts';
-import { fillTcpInfo, type TcpInfo } from './tcpInfo.ts';
+} = socketsNumbers;
+const { CAN_SEND, CLOSED, FIN_WAIT_2, LISTEN, SYN_RCVD, SYN_SENT, TIME_WAIT } = statesNumbers;
+const { O_REUSEADDR, T_BOUND, T_CLAIMED, T_EOF, T_FIN, T_FULL, T_NODELAY, T_OPEN, T_RDSHUT, T_USED, TCB_ROW } = tcbNumbers;
 
 const BACKLOG_MAX = 65535;
 

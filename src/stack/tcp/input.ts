@@ -5,27 +5,19 @@
  * Header prediction at the top takes the common case (ESTABLISHED, in order, nothing special) past the steps that cannot
  * matter to it; it calls the same functions for the rest, and a property test runs both ways side by side.
  */
-import { C_TCP_BYTES_IN, C_TCP_IN_SEGS, C_TCP_OUT_OF_ORDER, C_TCP_PREDICTED } from '../../rings/counters.ts';
-import {
-  DROP_BAD_SOURCE,
-  DROP_CLOSING,
-  DROP_NO_MEMORY,
-  DROP_NONE,
-  DROP_NOT_FOR_US,
-  DROP_REASSEMBLY,
-  DROP_TCP_HEADER,
-  DROP_UNACCEPTABLE,
-} from '../../rings/drops.ts';
-import { D_DATA, D_FLAGS_GSO, D_FRAME, D_OFFSETS, D_SEGS_VLAN, F_MULTICAST, F_TRAIN } from '../../rings/layout.ts';
+import * as counterIndex from '../../rings/counters.ts';
+import * as dropReasons from '../../rings/drops.ts';
+import * as layoutNumbers from '../../rings/layout.ts';
 import { isBadSource } from '../../wire/ipv4.ts';
-import { ACK, FIN, PSH, RST, SYN } from '../../wire/tcp.ts';
-import { NOP_NOP_TS, parseOptions } from '../../wire/tcpOptions.ts';
+import * as tcpNumbers from '../../wire/tcp.ts';
+import * as tcpOptionsNumbers from '../../wire/tcpOptions.ts';
+import { parseOptions } from '../../wire/tcpOptions.ts';
 import { isBroadcast } from '../broadcast.ts';
-import { ECONNREFUSED, ECONNRESET, EPOLLIN, EPOLLRDHUP } from '../sockets.ts';
+import * as socketsNumbers from '../sockets.ts';
 import type { AcceptQueues } from './accept.ts';
 import { createAcknowledgment } from './acknowledgment.ts';
 import type { Handshake } from './handshake.ts';
-import { REDIRECTED } from '../redirect.ts';
+import * as redirectNumbers from '../redirect.ts';
 import type { Machine } from './machine.ts';
 import type { Reassembly } from './reassembly.ts';
 import type { ReceiveBuffer } from './receiveBuffer.ts';
@@ -35,21 +27,22 @@ import type { RtoEstimator } from './recovery/rto.ts';
 import type { SackRecovery } from './recovery/sack.ts';
 import { Segment } from './segment.ts';
 import type { SendBuffer } from './sendBuffer.ts';
-import {
-  CAN_RECEIVE,
-  CLOSE_WAIT,
-  CLOSED,
-  CLOSING,
-  ESTABLISHED,
-  FIN_WAIT_1,
-  FIN_WAIT_2,
-  LAST_ACK,
-  SYN_RCVD,
-  SYN_SENT,
-  TIME_WAIT,
-} from './states.ts';
-import { T_EOF, T_FIN_SEEN, T_HALF_OPEN, T_OPEN, T_QUEUED, T_SYN, T_TIMING, T_TS } from './tcb.ts';
+import * as statesNumbers from './states.ts';
+import * as tcbNumbers from './tcb.ts';
 import { createUnclaimed } from './unclaimed.ts';
+
+// A module's own constants are folded, imported ones loaded at every use: wire/flow.ts.
+const { C_TCP_BYTES_IN, C_TCP_IN_SEGS, C_TCP_OUT_OF_ORDER, C_TCP_PREDICTED } = counterIndex;
+const { DROP_BAD_SOURCE, DROP_CLOSING, DROP_NO_MEMORY, DROP_NONE, DROP_NOT_FOR_US, DROP_REASSEMBLY, DROP_TCP_HEADER, DROP_UNACCEPTABLE } =
+  dropReasons;
+const { D_DATA, D_FLAGS_GSO, D_FRAME, D_OFFSETS, D_SEGS_VLAN, F_MULTICAST, F_TRAIN } = layoutNumbers;
+const { ACK, FIN, PSH, RST, SYN } = tcpNumbers;
+const { NOP_NOP_TS } = tcpOptionsNumbers;
+const { ECONNREFUSED, ECONNRESET, EPOLLIN, EPOLLRDHUP } = socketsNumbers;
+const { REDIRECTED } = redirectNumbers;
+const { CAN_RECEIVE, CLOSE_WAIT, CLOSED, CLOSING, ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, LAST_ACK, SYN_RCVD, SYN_SENT, TIME_WAIT } =
+  statesNumbers;
+const { T_EOF, T_FIN_SEEN, T_HALF_OPEN, T_OPEN, T_QUEUED, T_SYN, T_TIMING, T_TS } = tcbNumbers;
 
 /** RFC 7323 section 5.5: an older TS.Recent proves nothing. 24 days in milliseconds. */
 const TS_RECENT_LIFE_MS = 24 * 86_400_000;

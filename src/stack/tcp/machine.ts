@@ -3,14 +3,8 @@
  * whole: `enter` a state, ask for output, tell the application, arm a timer, fail, free.
  */
 import type { Counters } from '../../rings/counters.ts';
-import {
-  C_TCP_ATTEMPT_FAILS,
-  C_TCP_CHALLENGE_ACKS,
-  C_TCP_CURR_ESTAB,
-  C_TCP_ESTAB_RESETS,
-  C_TCP_TIME_WAIT_REUSED,
-} from '../../rings/counters.ts';
-import { STEER_TCP } from '../../rings/steering.ts';
+import * as counterIndex from '../../rings/counters.ts';
+import * as steeringNumbers from '../../rings/steering.ts';
 import { ChunkPool } from '../chunkPool.ts';
 import type { StackConfig, StackEnv } from '../env.ts';
 import { FlowTable } from '../flowTable.ts';
@@ -18,14 +12,24 @@ import { Moves } from '../moves.ts';
 import type { Neighbor } from '../neighbor.ts';
 import { Ready } from '../readyList.ts';
 import { socketIds } from '../socketIds.ts';
-import { EMFILE, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, ETIMEDOUT } from '../sockets.ts';
+import * as socketsNumbers from '../sockets.ts';
 import type { Transmit } from '../transmit.ts';
 import { AgeList } from './ageList.ts';
 import { ChallengeLimit } from './challengeLimit.ts';
 import { IsnGenerator } from './isn.ts';
 import { rangesOf, Scoreboard } from './recovery/scoreboard.ts';
-import { CLOSED, EDGES, ESTABLISHED, CLOSE_WAIT, GONE, STATE_NAME, SYN_RCVD, SYN_SENT, TIME_WAIT } from './states.ts';
-import {
+import * as statesNumbers from './states.ts';
+import { EDGES, STATE_NAME } from './states.ts';
+import * as tcbNumbers from './tcb.ts';
+import { Tcb, idOf, rowOf } from './tcb.ts';
+import { Wheel } from './wheel.ts';
+
+// A module's own constants are folded, imported ones loaded at every use: wire/flow.ts.
+const { C_TCP_ATTEMPT_FAILS, C_TCP_CHALLENGE_ACKS, C_TCP_CURR_ESTAB, C_TCP_ESTAB_RESETS, C_TCP_TIME_WAIT_REUSED } = counterIndex;
+const { STEER_TCP } = steeringNumbers;
+const { EMFILE, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, ETIMEDOUT } = socketsNumbers;
+const { CLOSED, ESTABLISHED, CLOSE_WAIT, GONE, SYN_RCVD, SYN_SENT, TIME_WAIT } = statesNumbers;
+const {
   ON_OUTPUT,
   ON_PARKED,
   ON_STARVED,
@@ -40,11 +44,7 @@ import {
   T_QUEUED,
   T_USED,
   T_WAITING,
-  Tcb,
-  idOf,
-  rowOf,
-} from './tcb.ts';
-import { Wheel } from './wheel.ts';
+} = tcbNumbers;
 
 /** Words of the table of listeners and of bound ports: one a port. */
 export const PORT_TABLE_WORDS = 2 * 65536;

@@ -3,15 +3,22 @@
  * where the port takes them), else an ACK if one is due. Runs over the output list; a connection that finds no credit or no
  * room in the tx ring stays first in line.
  */
-import { NB_FAILED, NB_REACHABLE } from '../../rings/hostState.ts';
-import { ACK, FIN, PSH } from '../../wire/tcp.ts';
-import { EHOSTUNREACH, ENETUNREACH } from '../sockets.ts';
+import * as hostStateNumbers from '../../rings/hostState.ts';
+import * as tcpNumbers from '../../wire/tcp.ts';
+import * as socketsNumbers from '../sockets.ts';
 import type { Congestion } from './congestion/newreno.ts';
 import type { Machine } from './machine.ts';
 import type { SackRecovery } from './recovery/sack.ts';
 import type { Segments } from './segments.ts';
-import { CLOSED, LISTEN, SENDING, SYN_RCVD, SYN_SENT } from './states.ts';
-import { T_FIN, T_KEEP, T_NODELAY, T_PERSIST, T_PROBE, T_RECOVERY, T_RESCUED, T_REXMIT, T_SACK, T_SYN, T_TIMING } from './tcb.ts';
+import * as statesNumbers from './states.ts';
+import * as tcbNumbers from './tcb.ts';
+
+// A module's own constants are folded, imported ones loaded at every use: wire/flow.ts.
+const { NB_FAILED, NB_REACHABLE } = hostStateNumbers;
+const { ACK, FIN, PSH } = tcpNumbers;
+const { EHOSTUNREACH, ENETUNREACH } = socketsNumbers;
+const { CLOSED, LISTEN, SENDING, SYN_RCVD, SYN_SENT } = statesNumbers;
+const { T_FIN, T_KEEP, T_NODELAY, T_PERSIST, T_PROBE, T_RECOVERY, T_RESCUED, T_REXMIT, T_SACK, T_SYN, T_TIMING } = tcbNumbers;
 
 export interface Output {
   /** Serves the whole output list. */

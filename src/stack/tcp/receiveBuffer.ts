@@ -8,10 +8,14 @@
  * Each chunk says itself where its bytes start and how many there are, so that the out-of-order queue hands its chunks
  * over as they are.
  */
-import { C_RX_BYTES_COPIED } from '../../rings/counters.ts';
+import * as counterIndex from '../../rings/counters.ts';
 import type { Machine } from './machine.ts';
-import { T_FRAMES } from './tcb.ts';
+import * as tcbNumbers from './tcb.ts';
 import type { UserCopy } from './userCopy.ts';
+
+// A module's own constants are folded, imported ones loaded at every use: wire/flow.ts.
+const { C_RX_BYTES_COPIED } = counterIndex;
+const { T_FRAMES } = tcbNumbers;
 
 /** Out-of-order pieces up to this size are copied together when they come into order. */
 const COLLAPSE_MAX = 512;

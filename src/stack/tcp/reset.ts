@@ -1,11 +1,17 @@
 /** RST by the book (RFC 9293 section 3.5.2): for segments that belong to nobody, and for connections that are cut. */
-import { C_TCP_OUT_RSTS, C_TCP_OUT_SEGS } from '../../rings/counters.ts';
-import { F_CSUM_PARTIAL, F_IPCSUM_OK, F_TCP } from '../../rings/layout.ts';
+import * as counterIndex from '../../rings/counters.ts';
+import * as layoutNumbers from '../../rings/layout.ts';
 import { fold, pseudoSum4 } from '../../wire/checksum.ts';
-import { PROTO_TCP } from '../../wire/ipv4.ts';
-import { ACK, LEN_TCP, RST } from '../../wire/tcp.ts';
+import * as ipv4Numbers from '../../wire/ipv4.ts';
+import * as tcpNumbers from '../../wire/tcp.ts';
 import type { Machine } from './machine.ts';
 import { bareSeq } from './segment.ts';
+
+// A module's own constants are folded, imported ones loaded at every use: wire/flow.ts.
+const { C_TCP_OUT_RSTS, C_TCP_OUT_SEGS } = counterIndex;
+const { F_CSUM_PARTIAL, F_IPCSUM_OK, F_TCP } = layoutNumbers;
+const { PROTO_TCP } = ipv4Numbers;
+const { ACK, LEN_TCP, RST } = tcpNumbers;
 
 export interface Reset {
   /** Answers a segment (never a RST). `ports` as received: remote << 16 | local; `lenSeq` counts SYN and FIN. */

@@ -1,7 +1,10 @@
 /** The segment in flight: filled by input, narrowed by its steps, valid for one call. One a stack. */
-import { FIN, SYN } from '../../wire/tcp.ts';
+import * as tcpNumbers from '../../wire/tcp.ts';
 import type { Machine } from './machine.ts';
 import { TcpOptions } from '../../wire/tcpOptions.ts';
+
+// A module's own constants are folded, imported ones loaded at every use: wire/flow.ts.
+const { FIN, SYN } = tcpNumbers;
 
 export class Segment {
   /** Frame (head of its train), byte offset of link 0's payload, payload bytes link 0 holds. */

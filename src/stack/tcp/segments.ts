@@ -2,19 +2,30 @@
  * One segment, or a train of them: built from the columns and the send buffer, accounted for, handed to transmit. What may be
  * sent, and when, is output's affair.
  */
-import { C_TCP_OUT_SEGS, C_TCP_RETRANS_SEGS } from '../../rings/counters.ts';
-import { F_CSUM_PARTIAL, F_IPCSUM_OK, F_TCP, TRAIN_LINKS_MAX } from '../../rings/layout.ts';
+import * as counterIndex from '../../rings/counters.ts';
+import * as layoutNumbers from '../../rings/layout.ts';
 import { fold, pseudoSum4 } from '../../wire/checksum.ts';
-import { LEN_ETHERNET } from '../../wire/ethernet.ts';
-import { LEN_IPV4, PROTO_TCP } from '../../wire/ipv4.ts';
-import { ACK, FIN, LEN_TCP, SYN } from '../../wire/tcp.ts';
-import { LEN_TIMESTAMPS, synOptionsBytes, TcpOptions, writeSack, writeSynOptions, writeTimestamps } from '../../wire/tcpOptions.ts';
+import * as ethernetNumbers from '../../wire/ethernet.ts';
+import * as ipv4Numbers from '../../wire/ipv4.ts';
+import * as tcpNumbers from '../../wire/tcp.ts';
+import * as tcpOptionsNumbers from '../../wire/tcpOptions.ts';
+import { synOptionsBytes, TcpOptions, writeSack, writeSynOptions, writeTimestamps } from '../../wire/tcpOptions.ts';
 import type { Machine } from './machine.ts';
 import { SackBlocks } from './sackBlocks.ts';
 import { bareSeq } from './segment.ts';
 import type { SendBuffer } from './sendBuffer.ts';
-import { SYN_SENT } from './states.ts';
-import { T_FIN, T_PERSIST, T_RECOVERY, T_SACK, T_SYN, T_SYN_LOST, T_TIMING, T_TS, T_WS } from './tcb.ts';
+import * as statesNumbers from './states.ts';
+import * as tcbNumbers from './tcb.ts';
+
+// A module's own constants are folded, imported ones loaded at every use: wire/flow.ts.
+const { C_TCP_OUT_SEGS, C_TCP_RETRANS_SEGS } = counterIndex;
+const { F_CSUM_PARTIAL, F_IPCSUM_OK, F_TCP, TRAIN_LINKS_MAX } = layoutNumbers;
+const { LEN_ETHERNET } = ethernetNumbers;
+const { LEN_IPV4, PROTO_TCP } = ipv4Numbers;
+const { ACK, FIN, LEN_TCP, SYN } = tcpNumbers;
+const { LEN_TIMESTAMPS } = tcpOptionsNumbers;
+const { SYN_SENT } = statesNumbers;
+const { T_FIN, T_PERSIST, T_RECOVERY, T_SACK, T_SYN, T_SYN_LOST, T_TIMING, T_TS, T_WS } = tcbNumbers;
 
 const LEN_L2L3 = LEN_ETHERNET + LEN_IPV4;
 const PLAIN = F_TCP | F_CSUM_PARTIAL | F_IPCSUM_OK;

@@ -6,9 +6,12 @@
  *
  * The cursor follows SND.NXT, so that sending on never walks the chain; sending again from SND.UNA starts at the head.
  */
-import { C_TX_BYTES_COPIED } from '../../rings/counters.ts';
+import * as counterIndex from '../../rings/counters.ts';
 import type { Machine } from './machine.ts';
 import type { UserCopy } from './userCopy.ts';
+
+// A module's own constants are folded, imported ones loaded at every use: wire/flow.ts.
+const { C_TX_BYTES_COPIED } = counterIndex;
 
 export interface SendBuffer {
   /** Copies up to `length` bytes in; returns how many the chunk pool allowed. The caller looked at the room of the buffer. */

@@ -2,10 +2,21 @@
  * The socket calls of sockets.ts over UDP. Calls on an id that is not open are -EBADF; nothing throws, and sending and
  * receiving allocate nothing. What a call means is Linux's udp(7), with mTCP's names above it.
  */
-import { STEER_UDP } from '../../rings/steering.ts';
+import * as steeringNumbers from '../../rings/steering.ts';
 import type { StackEnv } from '../env.ts';
 import type { Ready } from '../readyList.ts';
-import {
+import * as socketsNumbers from '../sockets.ts';
+import type { DatagramSource, SocketKind } from '../sockets.ts';
+import * as statesNumbers from '../tcp/states.ts';
+import type { UdpOutput } from './output.ts';
+import { UdpPorts } from './ports.ts';
+import type { DatagramQueue } from './queue.ts';
+import * as tableNumbers from './table.ts';
+import type { UdpTable } from './table.ts';
+
+// A module's own constants are folded, imported ones loaded at every use: wire/flow.ts.
+const { STEER_UDP } = steeringNumbers;
+const {
   EADDRNOTAVAIL,
   EAGAIN,
   EBADF,
@@ -36,26 +47,10 @@ import {
   SO_TYPE,
   SOCK_DGRAM,
   SOL_SOCKET,
-} from '../sockets.ts';
-import type { DatagramSource, SocketKind } from '../sockets.ts';
-import { CLOSED, ESTABLISHED } from '../tcp/states.ts';
-import type { UdpOutput } from './output.ts';
-import { UdpPorts } from './ports.ts';
-import type { DatagramQueue } from './queue.ts';
-import {
-  U_BOUND,
-  U_BROADCAST,
-  U_CONNECTED,
-  U_DEAD,
-  U_FULL,
-  U_IMPLICIT,
-  U_LOCAL_BY_CONNECT,
-  U_OPEN,
-  U_RDSHUT,
-  U_REUSE,
-  U_WRSHUT,
-} from './table.ts';
-import type { UdpTable } from './table.ts';
+} = socketsNumbers;
+const { CLOSED, ESTABLISHED } = statesNumbers;
+const { U_BOUND, U_BROADCAST, U_CONNECTED, U_DEAD, U_FULL, U_IMPLICIT, U_LOCAL_BY_CONNECT, U_OPEN, U_RDSHUT, U_REUSE, U_WRSHUT } =
+  tableNumbers;
 
 const BUFFER_MIN = 256;
 

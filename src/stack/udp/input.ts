@@ -1,26 +1,29 @@
 /** A datagram arrives: header, addresses, socket (RFC 768, RFC 1122 section 4.1). */
-import { C_UDP_BYTES_IN, C_UDP_IN_DATAGRAMS, C_UDP_NO_PORTS } from '../../rings/counters.ts';
-import {
-  DROP_BAD_SOURCE,
-  DROP_CLOSING,
-  DROP_NO_LISTENER,
-  DROP_NONE,
-  DROP_NOT_FOR_US,
-  DROP_RATE_LIMIT,
-  DROP_UDP_HEADER,
-} from '../../rings/drops.ts';
-import { D_DATA, D_FLAGS_GSO, D_FRAME, D_HASH, D_OFFSETS, D_TOTAL, F_MULTICAST, F_TRAIN } from '../../rings/layout.ts';
-import { STEER_UDP } from '../../rings/steering.ts';
-import { LEN_UDP } from '../../wire/udp.ts';
+import * as counterIndex from '../../rings/counters.ts';
+import * as dropReasons from '../../rings/drops.ts';
+import * as layoutNumbers from '../../rings/layout.ts';
+import * as steeringNumbers from '../../rings/steering.ts';
+import * as udpNumbers from '../../wire/udp.ts';
 import { isBroadcast, isNoUnicast } from '../broadcast.ts';
 import type { IcmpErrors } from '../icmpErrors.ts';
 import type { StackEnv } from '../env.ts';
 import type { Ready } from '../readyList.ts';
-import { REDIRECTED, redirect } from '../redirect.ts';
-import { EPOLLIN } from '../sockets.ts';
+import * as redirectNumbers from '../redirect.ts';
+import { redirect } from '../redirect.ts';
+import * as socketsNumbers from '../sockets.ts';
 import type { DatagramQueue } from './queue.ts';
-import { U_RDSHUT } from './table.ts';
+import * as tableNumbers from './table.ts';
 import type { UdpTable } from './table.ts';
+
+// A module's own constants are folded, imported ones loaded at every use: wire/flow.ts.
+const { C_UDP_BYTES_IN, C_UDP_IN_DATAGRAMS, C_UDP_NO_PORTS } = counterIndex;
+const { DROP_BAD_SOURCE, DROP_CLOSING, DROP_NO_LISTENER, DROP_NONE, DROP_NOT_FOR_US, DROP_RATE_LIMIT, DROP_UDP_HEADER } = dropReasons;
+const { D_DATA, D_FLAGS_GSO, D_FRAME, D_HASH, D_OFFSETS, D_TOTAL, F_MULTICAST, F_TRAIN } = layoutNumbers;
+const { STEER_UDP } = steeringNumbers;
+const { LEN_UDP } = udpNumbers;
+const { REDIRECTED } = redirectNumbers;
+const { EPOLLIN } = socketsNumbers;
+const { U_RDSHUT } = tableNumbers;
 
 export class UdpInput {
   /** The worker ends: nobody is told about closed ports any more. */

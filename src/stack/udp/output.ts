@@ -3,20 +3,29 @@
  * template, checksum left to the port or to the emit burst. There is no queue between: without credit, without room in the
  * tx ring, or beyond `udp.sndbuf` bytes in one breath, the call says EAGAIN, and EPOLLOUT follows.
  */
-import { C_TX_BYTES_COPIED, C_UDP_BYTES_OUT, C_UDP_OUT_DATAGRAMS } from '../../rings/counters.ts';
-import { NB_FAILED } from '../../rings/hostState.ts';
-import { F_CSUM_PARTIAL, F_IPCSUM_OK, F_UDP } from '../../rings/layout.ts';
+import * as counterIndex from '../../rings/counters.ts';
+import * as hostStateNumbers from '../../rings/hostState.ts';
+import * as layoutNumbers from '../../rings/layout.ts';
 import { fold, pseudoSum4 } from '../../wire/checksum.ts';
-import { LEN_IPV4, PROTO_UDP } from '../../wire/ipv4.ts';
-import { LEN_UDP } from '../../wire/udp.ts';
+import * as ipv4Numbers from '../../wire/ipv4.ts';
+import * as udpNumbers from '../../wire/udp.ts';
 import { isBroadcast } from '../broadcast.ts';
 import type { StackEnv } from '../env.ts';
 import type { Neighbor } from '../neighbor.ts';
-import { EACCES, EAGAIN, EHOSTUNREACH, EMSGSIZE, ENETUNREACH } from '../sockets.ts';
+import * as socketsNumbers from '../sockets.ts';
 import type { UserCopy } from '../tcp/userCopy.ts';
 import type { Transmit } from '../transmit.ts';
-import { U_BROADCAST, U_FULL, U_LISTED } from './table.ts';
+import * as tableNumbers from './table.ts';
 import type { UdpTable } from './table.ts';
+
+// A module's own constants are folded, imported ones loaded at every use: wire/flow.ts.
+const { C_TX_BYTES_COPIED, C_UDP_BYTES_OUT, C_UDP_OUT_DATAGRAMS } = counterIndex;
+const { NB_FAILED } = hostStateNumbers;
+const { F_CSUM_PARTIAL, F_IPCSUM_OK, F_UDP } = layoutNumbers;
+const { LEN_IPV4, PROTO_UDP } = ipv4Numbers;
+const { LEN_UDP } = udpNumbers;
+const { EACCES, EAGAIN, EHOSTUNREACH, EMSGSIZE, ENETUNREACH } = socketsNumbers;
+const { U_BROADCAST, U_FULL, U_LISTED } = tableNumbers;
 
 export class UdpOutput {
   /** Sockets that were refused and wait for EPOLLOUT. */

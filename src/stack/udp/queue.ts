@@ -8,14 +8,20 @@
  * when the breath ends moves to chunks, which were reserved when it was accepted. First in, first out: chunks go back to the
  * pool as they are passed, so a socket with nothing to read holds none.
  */
-import { C_RX_BYTES_COPIED } from '../../rings/counters.ts';
-import { DROP_NO_MEMORY, DROP_NONE, DROP_RECEIVE_BUFFER } from '../../rings/drops.ts';
-import { MSG_PEEK, MSG_TRUNC } from '../sockets.ts';
+import * as counterIndex from '../../rings/counters.ts';
+import * as dropReasons from '../../rings/drops.ts';
+import * as socketsNumbers from '../sockets.ts';
 import type { DatagramSource } from '../sockets.ts';
 import type { Machine } from '../tcp/machine.ts';
 import type { UserCopy } from '../tcp/userCopy.ts';
-import { U_FRAMES } from './table.ts';
+import * as tableNumbers from './table.ts';
 import type { UdpTable } from './table.ts';
+
+// A module's own constants are folded, imported ones loaded at every use: wire/flow.ts.
+const { C_RX_BYTES_COPIED } = counterIndex;
+const { DROP_NO_MEMORY, DROP_NONE, DROP_RECEIVE_BUFFER } = dropReasons;
+const { MSG_PEEK, MSG_TRUNC } = socketsNumbers;
+const { U_FRAMES } = tableNumbers;
 
 const RECORD = 16;
 

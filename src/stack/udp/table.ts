@@ -6,8 +6,11 @@
  *
  * Several equal ones (SO_REUSEADDR, SO_REUSEPORT within a worker) share by flow hash.
  */
-import { H_DATAGRAMS, H_UDP, HEADER_BYTES } from '../../rings/layout.ts';
+import * as layoutNumbers from '../../rings/layout.ts';
 import type { Arena } from '../env.ts';
+
+// A module's own constants are folded, imported ones loaded at every use: wire/flow.ts.
+const { H_DATAGRAMS, H_UDP, HEADER_BYTES } = layoutNumbers;
 
 // flags
 /** The application holds the id. */

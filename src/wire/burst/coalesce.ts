@@ -10,7 +10,14 @@
  * The merged frame reads as one datagram: IPv4 total length rewritten and its checksum updated (RFC 1624), PSH if the last
  * link has it, checksum field partial (folded pseudo-header sum), so that it can go out again as it is.
  */
-import {
+import * as layoutNumbers from '../../rings/layout.ts';
+import { fold, pseudoSum4, update16 } from '../checksum.ts';
+import * as ipv4Numbers from '../ipv4.ts';
+import * as tcpNumbers from '../tcp.ts';
+import type { BurstMemory } from './memory.ts';
+
+// A module's own constants are folded, imported ones loaded at every use: wire/flow.ts.
+const {
   D_DATA,
   D_FLAGS_GSO,
   D_FRAME,
@@ -26,11 +33,9 @@ import {
   F_TX,
   F_VLAN,
   TRAIN_LINKS_MAX,
-} from '../../rings/layout.ts';
-import { fold, pseudoSum4, update16 } from '../checksum.ts';
-import { PROTO_TCP } from '../ipv4.ts';
-import { ACK, PSH } from '../tcp.ts';
-import type { BurstMemory } from './memory.ts';
+} = layoutNumbers;
+const { PROTO_TCP } = ipv4Numbers;
+const { ACK, PSH } = tcpNumbers;
 
 /** Flows that may be open for merging at a time; the oldest gives way. */
 const OPEN_MAX = 8;

@@ -1,6 +1,9 @@
 /** Copy lists, the reference. An entry that reaches outside either memory is skipped and counted. */
-import { COPY_FROM_ARENA, COPY_TO_ARENA, COPY_WORDS } from '../../rings/bursts.ts';
+import * as burstsNumbers from '../../rings/bursts.ts';
 import type { BurstMemory } from './memory.ts';
+
+// A module's own constants are folded, imported ones loaded at every use: wire/flow.ts.
+const { COPY_FROM_ARENA, COPY_TO_ARENA, COPY_WORDS } = burstsNumbers;
 
 /** Copies by a loop up to this many bytes: below it a `subarray` costs more than the bytes. */
 const LOOP_MAX = 48;

@@ -5,9 +5,20 @@
  * A cut writes link 0's header in front of each link's payload: sequence advanced, IPv4 identification counted up, lengths
  * and checksums its own, CWR only on the first (RFC 3168 section 6.1.2), PSH and FIN only on the last.
  */
-import { WORK_CSUM, WORK_CUT } from '../../rings/bursts.ts';
-import { DROP_BAD_DESCRIPTOR } from '../../rings/drops.ts';
-import {
+import * as burstsNumbers from '../../rings/bursts.ts';
+import * as dropReasons from '../../rings/drops.ts';
+import * as layoutNumbers from '../../rings/layout.ts';
+import { fold, pseudoSum4 } from '../checksum.ts';
+import * as ipv4Numbers from '../ipv4.ts';
+import * as tcpNumbers from '../tcp.ts';
+import { moveBytes, runCopies } from './copy.ts';
+import type { BurstMemory } from './memory.ts';
+import { sumBytes, sumChain } from './sum.ts';
+
+// A module's own constants are folded, imported ones loaded at every use: wire/flow.ts.
+const { WORK_CSUM, WORK_CUT } = burstsNumbers;
+const { DROP_BAD_DESCRIPTOR } = dropReasons;
+const {
   D_DATA,
   D_FLAGS_GSO,
   D_FRAME,
@@ -22,13 +33,9 @@ import {
   F_CSUM_PARTIAL,
   F_TRAIN,
   GENERATION_MASK,
-} from '../../rings/layout.ts';
-import { fold, pseudoSum4 } from '../checksum.ts';
-import { PROTO_TCP, PROTO_UDP } from '../ipv4.ts';
-import { CWR, FIN, PSH } from '../tcp.ts';
-import { moveBytes, runCopies } from './copy.ts';
-import type { BurstMemory } from './memory.ts';
-import { sumBytes, sumChain } from './sum.ts';
+} = layoutNumbers;
+const { PROTO_TCP, PROTO_UDP } = ipv4Numbers;
+const { CWR, FIN, PSH } = tcpNumbers;
 
 export class Emitter {
   private readonly m: BurstMemory;

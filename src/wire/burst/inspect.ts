@@ -3,7 +3,17 @@
  * Lengths first (Ethernet, RFC 791 section 3.1, RFC 9293 section 3.1, RFC 768, RFC 792), then the IPv4 header checksum, then
  * the L4 checksum unless somebody vouches for it. Bytes behind the IPv4 datagram (Ethernet padding) are cut off the descriptor.
  */
-import {
+import * as dropReasons from '../../rings/drops.ts';
+import * as layoutNumbers from '../../rings/layout.ts';
+import { fold, pseudoSum4 } from '../checksum.ts';
+import * as ethernetNumbers from '../ethernet.ts';
+import * as ipv4Numbers from '../ipv4.ts';
+import { Coalescer } from './coalesce.ts';
+import type { BurstMemory } from './memory.ts';
+import { sumBytes, sumChain } from './sum.ts';
+
+// A module's own constants are folded, imported ones loaded at every use: wire/flow.ts.
+const {
   DROP_BAD_DESCRIPTOR,
   DROP_ICMP,
   DROP_IP_CHECKSUM,
@@ -13,8 +23,8 @@ import {
   DROP_TCP_HEADER,
   DROP_TRUNCATED,
   DROP_UDP_HEADER,
-} from '../../rings/drops.ts';
-import {
+} = dropReasons;
+const {
   D_DATA,
   D_FLAGS_GSO,
   D_FRAME,
@@ -34,13 +44,9 @@ import {
   F_TRAIN,
   F_UDP,
   F_VLAN,
-} from '../../rings/layout.ts';
-import { fold, pseudoSum4 } from '../checksum.ts';
-import { ETHERTYPE_IPV4, ETHERTYPE_VLAN, LEN_ETHERNET } from '../ethernet.ts';
-import { LEN_IPV4, PROTO_ICMP, PROTO_TCP, PROTO_UDP } from '../ipv4.ts';
-import { Coalescer } from './coalesce.ts';
-import type { BurstMemory } from './memory.ts';
-import { sumBytes, sumChain } from './sum.ts';
+} = layoutNumbers;
+const { ETHERTYPE_IPV4, ETHERTYPE_VLAN, LEN_ETHERNET } = ethernetNumbers;
+const { LEN_IPV4, PROTO_ICMP, PROTO_TCP, PROTO_UDP } = ipv4Numbers;
 
 /** Flags that `inspect` decides anew; the others are kept as the port wrote them. */
 const DECIDED = F_PARSED | F_TCP | F_UDP | F_ICMP | F_FRAGMENT | F_MULTICAST | F_BAD;

@@ -3,7 +3,10 @@
  * entry believable. Nothing outside these three is ever read or written: a bad entry is skipped and counted.
  */
 import type { FrameTable } from '../../rings/frameTable.ts';
-import { D_DATA, D_FRAME, D_REGION_GEN, D_TOTAL, GENERATION_MASK, TRAIN_LINKS_MAX } from '../../rings/layout.ts';
+import * as layoutNumbers from '../../rings/layout.ts';
+
+// A module's own constants are folded, imported ones loaded at every use: wire/flow.ts.
+const { D_DATA, D_FRAME, D_REGION_GEN, D_TOTAL, GENERATION_MASK, TRAIN_LINKS_MAX } = layoutNumbers;
 
 /** One thread's views and checks. Made once; the fields never change. */
 export class BurstMemory {

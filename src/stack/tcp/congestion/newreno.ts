@@ -7,7 +7,10 @@
  * ACKs of 12 000 in all make it 13 000.
  */
 import type { Machine } from '../machine.ts';
-import { T_PARTIAL, T_RECOVERY, T_RESCUED, T_REXMIT, T_TIMING } from '../tcb.ts';
+import * as tcbNumbers from '../tcb.ts';
+
+// A module's own constants are folded, imported ones loaded at every use: wire/flow.ts.
+const { T_PARTIAL, T_RECOVERY, T_RESCUED, T_REXMIT, T_TIMING } = tcbNumbers;
 
 /** Byte-counting limit of one ACK in slow start, in segments. RFC 9406 section 4.2 gives 8 for senders that do not pace; GRO makes stretch ACKs the rule. */
 const ABC_LIMIT = 8;

@@ -6,10 +6,14 @@
  * Worked example (mss 1000, cwnd 10 000 all in flight): three duplicate ACKs: ssthresh = 5 000, cwnd = 5 000 + 3 * 1000 = 8 000;
  * a partial ACK of 2 000: cwnd = 8 000 - 2 000 + 1 000 = 7 000 and the next hole goes out; the ACK of `recover`: cwnd = 5 000 at most.
  */
-import { C_TCP_FAST_RETRANS } from '../../../rings/counters.ts';
+import * as counterIndex from '../../../rings/counters.ts';
 import type { Congestion } from '../congestion/newreno.ts';
 import type { Machine } from '../machine.ts';
-import { T_PARTIAL, T_RECOVERY, T_REXMIT, T_TIMING } from '../tcb.ts';
+import * as tcbNumbers from '../tcb.ts';
+
+// A module's own constants are folded, imported ones loaded at every use: wire/flow.ts.
+const { C_TCP_FAST_RETRANS } = counterIndex;
+const { T_PARTIAL, T_RECOVERY, T_REXMIT, T_TIMING } = tcbNumbers;
 
 export interface NewReno {
   /** `acked` octets more are acknowledged, and SND.UNA has moved; `flight` were out before. */

@@ -6,10 +6,14 @@
  * octet 1, so 1..2000 is lost; ssthresh = cwnd = 5 000. pipe = 10 000 - 3 000 - 2 000 = 5 000: 1..1000 goes at once (step 4.3),
  * pipe = 6 000. Two more segments reported: pipe = 4 000, and 1001..2000 goes.
  */
-import { C_TCP_FAST_RETRANS } from '../../../rings/counters.ts';
+import * as counterIndex from '../../../rings/counters.ts';
 import type { Congestion } from '../congestion/newreno.ts';
 import type { Machine } from '../machine.ts';
-import { T_RECOVERY, T_RESCUED, T_REXMIT, T_TIMING } from '../tcb.ts';
+import * as tcbNumbers from '../tcb.ts';
+
+// A module's own constants are folded, imported ones loaded at every use: wire/flow.ts.
+const { C_TCP_FAST_RETRANS } = counterIndex;
+const { T_RECOVERY, T_RESCUED, T_REXMIT, T_TIMING } = tcbNumbers;
 
 const DUP_THRESH = 3;
 
