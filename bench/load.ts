@@ -19,6 +19,10 @@ export interface Tally {
   seconds: number;
   p50: number;
   p99: number;
+  /** Not told by wrk and ab. */
+  p999?: number;
+  p9999?: number;
+  max?: number;
   wrong: number;
   failed: number;
   /** Datagrams that had no answer within 500 ms. */
@@ -54,4 +58,11 @@ export interface Measure {
 export const perSecond = (what: string): Measure => ({ suffix: '', unit: `${what}/s`, of: (t) => t.operations / t.seconds });
 export const gbits: Measure = { suffix: '', unit: 'Gbit/s', of: (t) => (t.bytes * 8) / t.seconds / 1e9 };
 export const p50: Measure = { suffix: '', unit: 'µs', of: (t) => t.p50 };
+const told = (x: number | undefined): number => {
+  if (x === undefined) throw new WrongWork('this client does not tell its slowest');
+  return x;
+};
+export const p999: Measure = { suffix: ' p99.9', unit: 'µs', of: (t) => told(t.p999) };
+export const p9999: Measure = { suffix: ' p99.99', unit: 'µs', of: (t) => told(t.p9999) };
+export const slowest: Measure = { suffix: ' max', unit: 'µs', of: (t) => told(t.max) };
 export const p99: Measure = { suffix: ' p99', unit: 'µs', of: (t) => t.p99 };

@@ -8,7 +8,7 @@ import { dirname } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { Environment } from './environment.ts';
 import type { Exhibit, Question, Row, Skipped } from './question.ts';
-import { p99 } from './load.ts';
+import { p99, p999, p9999, slowest } from './load.ts';
 import { isTime, lessIsBetter } from './statistics.ts';
 import { type Profile, readProfiles, targetSection } from './targets.ts';
 
@@ -69,9 +69,11 @@ function losses(answers: readonly Answer[]): string[] {
   return all.map(({ r }) => `- ${r.case}${where(r)}: ${say(r)}.`);
 }
 
-/** The 99th percentile is of the same rounds as the row before it: their CPU is told once. */
+/** Rows of percentiles are of the same rounds as the row before them: their CPU is told once. */
+const isSecond = (r: Row): boolean => [p99, p999, p9999, slowest].some((m) => r.case.endsWith(m.suffix));
+
 function cpuLosses(answers: readonly Answer[]): string[] {
-  const all = answers.flatMap((a) => a.rows.filter((r) => r.cpuRatio !== null && r.cpuRatio > 1 && !r.case.endsWith(p99.suffix)));
+  const all = answers.flatMap((a) => a.rows.filter((r) => r.cpuRatio !== null && r.cpuRatio > 1 && !isSecond(r)));
   return all.map((r) => `- ${r.case}${where(r)}: ${r.cpuRatio!.toFixed(2)} times the CPU of ${r.peerName}.`);
 }
 

@@ -15,20 +15,43 @@ const START_MS = 30_000;
 const GRACE_MS = 20_000;
 
 /** Sends one command, waits for the line that answers it. */
-async function ask(p: Program, command: object, ms: number): Promise<Tally> {
+async function ask<T>(p: Program, command: object, ms: number): Promise<T> {
   if (!p.running) throw new WrongWork(`the client has ended: ${p.lastWords()}`);
   p.stdout = '';
   p.child.stdin!.write(`${JSON.stringify(command)}\n`);
   const line = await p.until('answer', (q) => /^(\{.*\})\n/m.exec(q.stdout)?.[1] ?? null, ms);
-  return JSON.parse(line) as Tally;
+  return JSON.parse(line) as T;
 }
 
 const seconds = (warm: number, measured: number): number => (warm + measured) * 1000 + GRACE_MS;
 
-/** Our server and our client on one switch: `module` serves, bench/clients/ours.mjs asks. */
-export async function startSwitch(module: string, plan: Pick<Plan, 'cores' | 'sets'>): Promise<Server> {
+/** Counters of one thread of a server, by name. */
+export interface Counted {
+  name: string;
+  role: string;
+  counters: Record<string, number>;
+}
+
+/** A server on the switch, which can be asked for more than work. */
+export interface SwitchServer extends Server {
+  /** A command that is no load; resolves with the answer. */
+  tell<T>(command: object): Promise<T>;
+  /** A load with further fields for the client. */
+  offerMore<T>(command: object, warm: number, seconds: number): Promise<Tally & T>;
+  figures(): Promise<Counted[]>;
+}
+
+/**
+ * Our server and our client on one switch: `module` serves, bench/clients/ours.mjs asks. With `serverCpus` its threads have those, in
+ * their order.
+ */
+export async function startSwitch(
+  module: string,
+  plan: Pick<Plan, 'cores' | 'sets'>,
+  serverCpus: readonly number[] = [plan.cores.server],
+): Promise<SwitchServer> {
   const { cores, sets } = plan;
-  const cpus = cores.server < 0 ? 'none' : `${cores.server},${cores.client}`;
+  const cpus = cores.server < 0 ? 'none' : [...serverCpus, cores.client].join();
   const p = new Program([process.execPath, join(ROOT, 'dist/bench/switchRig.js'), module, cpus, ...sets], BOUND_MS);
   const tid = await p
     .until('"ready"', (q) => /^ready (-?\d+)$/m.exec(q.stdout)?.[1] ?? null, START_MS)
@@ -40,6 +63,10 @@ export async function startSwitch(module: string, plan: Pick<Plan, 'cores' | 'se
     name: 'ours, switch',
     cpuSeconds: () => (tid === '-1' ? null : cpuSeconds(p.pid, Number(tid))),
     offer: (load: Load, warm: number, measured: number) => ask(p, { ...load, warm, seconds: measured }, seconds(warm, measured)),
+    offerMore: (command: object, warm: number, measured: number) =>
+      ask(p, { ...command, warm, seconds: measured }, seconds(warm, measured)),
+    tell: (command: object) => ask(p, command, GRACE_MS),
+    figures: async () => (await ask<{ figures: Counted[] }>(p, { figures: true }, GRACE_MS)).figures,
     stop: async () => {
       p.child.stdin!.end();
       const force = setTimeout(() => p.child.kill('SIGKILL'), 15_000);

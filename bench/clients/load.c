@@ -11,7 +11,7 @@
  *   http-close   GET, a connection each
  *   udp          datagrams of SIZE bytes come back; WINDOW of them under way
  *
- * `operations`, `bytes`, `p50` and `p99` (microseconds) are of the SECONDS after WARM_SECONDS; `total` counts operations (bytes for
+ * `operations`, `bytes`, `p50` to `max` (microseconds) are of the SECONDS after WARM_SECONDS; `total` counts operations (bytes for
  * sink and source) from the first, for shares of the server's CPU. Sink is measured from the first byte to the server's last word.
  * Exit code 0 when it ran, also with wrong answers, which are counted; 2 for usage; 3 when nothing moved for ten seconds.
  */
@@ -67,12 +67,13 @@ static uint64_t now_ns(void) {
 
 /* Latencies in buckets of 1/128 of a power of two, so a percentile is right within 0.8 %. */
 static uint64_t buckets[64 * 128];
-static uint64_t samples;
+static uint64_t samples, largest;
 
 static void sample(uint64_t ns) {
   int power = 63 - __builtin_clzll(ns | 128);
   buckets[(power - 6) * 128 + (int)((ns >> (power - 7)) & 127)]++;
   samples++;
+  if (ns > largest) largest = ns;
 }
 
 static double percentile_us(double p) {
@@ -390,10 +391,11 @@ static void udp(void) {
 static void report(const char *mode, uint64_t began, uint64_t ended) {
   int sink = strcmp(mode, "sink") == 0;
   double seconds = (double)(sink ? last_move - began : (ended < measure_to ? ended : measure_to) - measure_from) / 1e9;
-  printf("{\"operations\":%llu,\"bytes\":%llu,\"total\":%llu,\"seconds\":%.6f,\"p50\":%.3f,\"p99\":%.3f,\"wrong\":%llu,\"failed\":%llu,"
+  printf("{\"operations\":%llu,\"bytes\":%llu,\"total\":%llu,\"seconds\":%.6f,\"p50\":%.3f,\"p99\":%.3f,\"p999\":%.3f,\"p9999\":%.3f,"
+         "\"max\":%.3f,\"wrong\":%llu,\"failed\":%llu,"
          "\"lost\":%llu}\n",
          (unsigned long long)operations, (unsigned long long)bytes, (unsigned long long)total, seconds, percentile_us(0.5),
-         percentile_us(0.99), (unsigned long long)wrong, (unsigned long long)failed, (unsigned long long)lost);
+         percentile_us(0.99), percentile_us(0.999), percentile_us(0.9999), (double)largest / 1000.0, (unsigned long long)wrong, (unsigned long long)failed, (unsigned long long)lost);
 }
 
 static int all_done(int count) {

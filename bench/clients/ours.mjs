@@ -1,6 +1,7 @@
 // The load generator on our stack. Gets a load as a message, answers with a line of JSON on stdout; stays for the next.
 import { parentPort } from 'node:worker_threads';
 import * as mtcp from 'flowring/mtcp';
+import { TripTrace } from '../threadTrace.mjs';
 import { Work } from './work.mjs';
 
 const mctx = mtcp.createContext();
@@ -139,10 +140,12 @@ mtcp.run(mctx, ep, (events, n) => {
 parentPort.on('message', (message) => {
   if (message.mode === undefined) return;
   const load = { ...message, address: mtcp.parseAddress(message.address) };
-  new Work(
+  const work = new Work(
     message,
     (flow) => open(load, flow),
     (result) => console.log(JSON.stringify(result)),
-  ).start();
+  );
+  if (message.slowMs !== undefined) work.trace = new TripTrace(message.slowMs, message.quietMs);
+  work.start();
 });
 console.log('ready');

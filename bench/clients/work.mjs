@@ -18,12 +18,14 @@ const TIMED_EACH = 16;
 class Histogram {
   buckets = new Uint32Array(64 * 40);
   samples = 0;
+  largest = 0;
 
   add(ms) {
     const ns = Math.max(64, Math.min(ms * 1e6, 1e12));
     const power = Math.floor(Math.log2(ns));
     this.buckets[(power - 6) * 64 + Math.floor((ns / 2 ** power - 1) * 64)]++;
     this.samples++;
+    if (ms > this.largest) this.largest = ms;
   }
 
   percentile(p) {
@@ -53,6 +55,8 @@ export class Work {
   /** When the last stamp was given, or later: good to a few milliseconds. */
   now = 0;
   flows = new Set();
+  /** Is told of every timed operation: bench/threadTrace.mjs. */
+  trace = null;
 
   constructor(load, open, done) {
     this.load = load;
@@ -110,6 +114,7 @@ export class Work {
     this.operations++;
     this.bytes += bytes;
     this.latency.add(now - begunMs);
+    if (this.trace !== null) this.trace.trip(begunMs, now);
   }
 
   /** Bytes of a stream. */
@@ -149,8 +154,10 @@ export class Work {
     const seconds = this.load.mode === 'sink' ? (this.last - this.began) / 1000 : this.load.seconds;
     for (const flow of this.flows) flow.wire?.close();
     this.flows.clear();
-    const [p50, p99] = [latency.percentile(0.5), latency.percentile(0.99)];
-    this.done({ operations, bytes, total, seconds, p50, p99, wrong, failed, lost });
+    const [p50, p99, p999, p9999] = [0.5, 0.99, 0.999, 0.9999].map((p) => latency.percentile(p));
+    const max = latency.largest * 1000;
+    const trace = this.trace === null ? {} : { trace: this.trace.end() };
+    this.done({ operations, bytes, total, seconds, p50, p99, p999, p9999, max, wrong, failed, lost, ...trace });
   }
 }
 
