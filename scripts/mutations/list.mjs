@@ -15,6 +15,21 @@ const TCP = [
 ];
 
 export const MUTATIONS = [
+  // ---- a breath is bounded in bytes ----
+  {
+    name: 'a breath takes a whole window and acknowledges it once',
+    file: `${IN}stack/stack.js`,
+    find: 'pulledBytes < config.burstBytes',
+    replace: 'pulledBytes >= 0',
+    tests: ['unit/stack/receive'],
+  },
+  {
+    name: 'a connection sends a whole window in one breath',
+    file: `${IN}stack/tcp/output.js`,
+    find: 'if (((nxt - stop) | 0) >= 0)',
+    replace: 'if (((nxt - stop) | 0) === 0x7fffffff)',
+    tests: ['unit/stack/send'],
+  },
   // ---- frames and checksums ----
   {
     name: 'inspect: a TCP checksum is not compared',

@@ -35,6 +35,8 @@ export interface StackConfig {
   chunks: number;
   /** Descriptors a breath takes at most. */
   burst: number;
+  /** Bytes after which a breath takes no more descriptors, and a connection sends nothing new in it. */
+  burstBytes: number;
   mss: number;
   /** Milliseconds. */
   timeWaitMs: number;

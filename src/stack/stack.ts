@@ -130,6 +130,7 @@ export function assembleStack(env: StackEnv): { stack: Stack; machine: Machine }
   const arrivedTrain = new Uint8Array(frames.frames);
   let epochSeen = env.host.epoch();
   let pulled = 0;
+  let pulledBytes = 0;
   let first = 0;
   /** All pulled descriptors are parsed and vouched for. */
   let vouched = true;
@@ -199,11 +200,15 @@ export function assembleStack(env: StackEnv): { stack: Stack; machine: Machine }
   }
 
   // hot: per burst
-  /** The ring outlives this worker and must know what it took. */
+  /**
+   * The ring outlives this worker and must know what it took. A breath ends with an ACK, so it is bounded in bytes: a peer that
+   * gets one a window stands still meanwhile.
+   */
   function pull(ring: RingConsumer): void {
     let n = ring.ready();
     if (n > config.burst - pulled) n = config.burst - pulled;
-    for (let i = 0; i < n; i++) {
+    let i = 0;
+    for (; i < n && pulledBytes < config.burstBytes; i++) {
       const s = ring.slot(i);
       const d = pullAt + pulled * DESC_WORDS;
       for (let k = 0; k < DESC_WORDS; k++) words[d + k] = ring.words[s + k];
@@ -212,9 +217,10 @@ export function assembleStack(env: StackEnv): { stack: Stack; machine: Machine }
       ring.claimed(i);
       if (!ours) continue;
       if ((words[d + D_FLAGS_GSO] & CHECKED) !== CHECKED) vouched = false;
+      pulledBytes += words[d + D_TOTAL];
       pulled++;
     }
-    if (n > 0) ring.take(n);
+    if (i > 0) ring.take(i);
   }
 
   // hot: per packet
@@ -258,6 +264,7 @@ export function assembleStack(env: StackEnv): { stack: Stack; machine: Machine }
   // hot: per burst
   function begin(): number {
     pulled = 0;
+    pulledBytes = 0;
     vouched = true;
     // In turn, the rings from other workers, each breath another one first, and our own: none lets another wait for ever.
     const rings = port.redirectIn.length;

@@ -39,8 +39,8 @@ test('slow start into a queue that overflows: a hundred holes in a window cost l
 for (const loss of [0.01, 0.05, 0.1]) {
   test(`${loss * 100} % of the frames lost: every byte arrives, and sooner with SACK`, () => {
     const impair = { delayUs: 10_000, loss };
-    const without = seconds(false, 1_000_000, impair, 8, 8);
-    const withSack = seconds(true, 1_000_000, impair, 8, 8);
+    const without = seconds(false, 1_000_000, impair, 16, 8);
+    const withSack = seconds(true, 1_000_000, impair, 16, 8);
     assert.ok(withSack < without * 0.95, `${withSack} s with SACK, ${without} s without`);
   });
 }

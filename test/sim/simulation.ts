@@ -64,6 +64,7 @@ export const SIM_STACK: StackConfig = {
   chunkBytes: 2048,
   chunks: 2048,
   burst: 16,
+  burstBytes: 65536,
   mss: 1460,
   timeWaitMs: 1000,
   rtoMinMs: 200,

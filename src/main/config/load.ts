@@ -142,6 +142,7 @@ export function stackConfigOf(c: Config): StackConfig {
     chunkBytes: c.chunkBytes,
     chunks: c.chunks,
     burst: c.burst,
+    burstBytes: c.burstBytes,
     mss: c.tcpMss,
     timeWaitMs: c.tcpTimeWaitMs,
     rtoMinMs: c.tcpRtoMinMs,

@@ -1,6 +1,6 @@
 /** The port, its threads, and the memory between them. Keys of the schema (keys.ts). */
 import { HEADROOM, MAX_WORKERS } from '../../rings/layout.ts';
-import { type KeySpec, SINCE } from './keySpec.ts';
+import { type KeySpec, MIB, SINCE } from './keySpec.ts';
 
 export const RUNTIME_KEYS = [
   {
@@ -111,6 +111,16 @@ export const RUNTIME_KEYS = [
     max: 64,
     since: SINCE,
     help: 'Descriptors a breath takes at most.',
+  },
+  {
+    key: 'burst-bytes',
+    type: 'size',
+    unit: 'bytes',
+    default: 32768,
+    min: 1,
+    max: 16 * MIB,
+    since: SINCE,
+    help: 'Bytes after which a breath takes no more descriptors, and a connection sends no more in it; the next breath goes on. A train counts whole.',
   },
   {
     key: 'frames',

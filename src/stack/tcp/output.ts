@@ -36,6 +36,8 @@ export function createOutput(m: Machine, segments: Segments, congestion: Congest
   const { host, config } = m.env;
   const { segment, sent, armRto, bareAck, linksFor, trainLimit, resend } = segments;
   const chunkBytes = config.chunkBytes;
+  /** The connection at hand has sent its share of this breath and has more. */
+  let later = false;
 
   /** Next hop's MAC into the columns. True when segments can be addressed; false: parked, or the connection is over. */
   function resolve(c: number): boolean {
@@ -229,6 +231,7 @@ export function createOutput(m: Machine, segments: Segments, congestion: Congest
   /** Data and FIN from SND.NXT on, up to `most` octets of congestion window and the peer's window. False: no credit or room. */
   function fresh(c: number, most: number): boolean {
     const until = (sndNxt[c] + most) | 0;
+    const stop = (sndNxt[c] + config.burstBytes) | 0;
     for (;;) {
       const nxt = sndNxt[c];
       const left = (sndUna[c] + sbLen[c] - nxt) | 0;
@@ -239,6 +242,11 @@ export function createOutput(m: Machine, segments: Segments, congestion: Congest
       let n = left > 0 ? allowed(c, left, usable) : 0;
       if (n <= 0 && left > 0) {
         if (flight === 0) persist(c);
+        return true;
+      }
+      // Enough for one breath: the peer is to have this while the rest is made.
+      if (((nxt - stop) | 0) >= 0) {
+        later = true;
         return true;
       }
       n = trainLimit(c, n);
@@ -298,9 +306,14 @@ export function createOutput(m: Machine, segments: Segments, congestion: Congest
 
   // hot: per burst
   function run(): void {
-    for (let c = m.outHead; c >= 0; c = m.outHead) {
+    let waiting = -1;
+    for (let c = m.outHead; c >= 0 && c !== waiting; c = m.outHead) {
+      later = false;
       if (!output(c)) return;
       m.outputDone(c);
+      if (!later) continue;
+      m.wantOutput(c);
+      if (waiting < 0) waiting = c;
     }
   }
 

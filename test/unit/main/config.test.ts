@@ -89,6 +89,7 @@ const SAMPLES: Record<Key, readonly [text: string, value: unknown, wrong: string
   idle: ['latency', 'latency', 'lazy'],
   'idle.spins': ['7', 7, '-1'],
   burst: ['32', 32, '65'],
+  'burst-bytes': ['128K', 131072, '0'],
   frames: ['20000', 20000, '1.5'],
   'frame-bytes': ['4K', 4096, '3000'],
   'rings.rx': ['2K', 2048, '1000'],
@@ -463,7 +464,7 @@ test('--print-config loads as a file again, and says every origin', () => {
   const again = load({ file: file('printed.conf', text) });
   assert.equal(again.values, config.values);
   const json = JSON.parse(printConfigJson(config)) as Record<string, { value: unknown; origin: string }>;
-  assert.equal(json['tcp.rcvbuf'], { value: 262144, origin: 'default' });
+  assert.equal(json['tcp.rcvbuf'], { value: 524288, origin: 'default' });
   assert.is(Object.keys(json).length, allSpecs().length);
 });
 

@@ -27,6 +27,22 @@ test(
 );
 
 test(
+  'a breath takes so many bytes and acknowledges them, and leaves the rest to the next one',
+  trace({ config: { burstBytes: 2000 } }, (t) => {
+    const s = t.accepted();
+    for (let i = 0; i < 5; i++) t.queue(ACK, { seq: 1 + i * 1460, ack: 1, len: 1460 });
+    for (const ack of [2921, 5841]) {
+      t.breath();
+      t.sends(ACK, { seq: 1, ack });
+      assert.ok(t.stack.pending());
+    }
+    t.breath().silent();
+    assert.not(t.stack.pending());
+    assert.equal(t.read(s), pattern(0, 7300));
+  }),
+);
+
+test(
   'data read later was copied twice and is the same',
   trace({}, (t) => {
     const s = t.accepted();

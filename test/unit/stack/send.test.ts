@@ -4,7 +4,7 @@ import * as assert from 'uvu/assert';
 import { C_TCP_FAST_RETRANS, C_TCP_RETRANS_SEGS, C_TCP_RTO_FIRED, C_TX_BYTES_COPIED } from '../../../src/rings/counters.ts';
 import { EAGAIN, EPOLLOUT, ETIMEDOUT, SOL_TCP, TCP_NODELAY } from '../../../src/stack/sockets.ts';
 import { CLOSED, ESTABLISHED } from '../../../src/stack/tcp/states.ts';
-import { ACK, PSH, SYN, Trace, pattern, trace } from './trace.ts';
+import { ACK, PEER_PORT, PSH, SYN, Trace, pattern, trace } from './trace.ts';
 
 const lens = (out: { len: number }[]): number[] => out.splice(0).map((s) => s.len);
 
@@ -43,6 +43,27 @@ test(
     assert.equal(lens(t.out), Array(10).fill(1460));
     t.recv(ACK, { seq: 1, ack: 1 + 2920 });
     assert.equal(lens(t.out), Array(4).fill(1460));
+  }),
+);
+
+test(
+  'a connection sends so many new bytes a breath, then the next ones have their turn; the rest needs no event',
+  trace({ config: { burstBytes: 3000 } }, (t) => {
+    const a = t.accepted();
+    const b = t.accepted({ port: PEER_PORT + 1 });
+    t.write(a, Buffer.alloc(14600));
+    t.write(b, Buffer.alloc(1460));
+    t.breath();
+    assert.equal(
+      t.out.splice(0).map((s) => s.port),
+      [PEER_PORT, PEER_PORT, PEER_PORT, PEER_PORT + 1],
+    );
+    for (const more of [3, 3, 1]) {
+      assert.ok(t.stack.pending());
+      assert.equal(lens(t.breath().out), Array(more).fill(1460));
+    }
+    assert.not(t.stack.pending());
+    t.breath().silent();
   }),
 );
 

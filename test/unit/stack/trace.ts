@@ -58,6 +58,7 @@ export const CONFIG: StackConfig = {
   chunkBytes: 2048,
   chunks: 512,
   burst: 16,
+  burstBytes: 65536,
   mss: 1460,
   timeWaitMs: 60000,
   rtoMinMs: 200,

@@ -70,6 +70,7 @@ export class WorkerRig {
         chunkBytes: 2048,
         chunks: 64,
         burst: 16,
+        burstBytes: 65536,
         mss: 1460,
         timeWaitMs: 60000,
         rtoMinMs: 200,
