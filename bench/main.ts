@@ -13,11 +13,12 @@ import { chooseCores, describeEnvironment, environmentOf } from './environment.t
 import { isEnding, ROOT } from './program.ts';
 import { type Plan, PORTS, type PortName, type Question, Sheet } from './question.ts';
 import { QUESTIONS } from './questions.ts';
-import { type Answer, report } from './report.ts';
+import { type Answer, report, scalingDocument } from './report.ts';
 import { table } from './table.ts';
 import { readProfiles } from './targets.ts';
 
 const DOCUMENT = join(ROOT, 'docs/benchmarks.md');
+const SCALING = join(ROOT, 'docs/scaling.md');
 const RESULTS = join(ROOT, 'bench/results');
 
 const USAGE = `npm run bench -- QUESTION… | all [options]
@@ -173,6 +174,10 @@ function writeReport(directory: string): void {
   if (answers.length === 0) throw new UsageError(`no results in ${directory}: run npm run bench -- all --json --out bench/results`);
   writeFileSync(DOCUMENT, report(answers, QUESTIONS, readProfiles(directory)));
   process.stderr.write(`bench: wrote ${DOCUMENT}\n`);
+  const scaling = answers.find((a) => a.question === 'scaling');
+  if (scaling === undefined) return;
+  writeFileSync(SCALING, scalingDocument(scaling));
+  process.stderr.write(`bench: wrote ${SCALING}\n`);
 }
 
 async function main(args: string[]): Promise<number> {

@@ -8,8 +8,9 @@ import { idle } from './idle.ts';
 import { latency } from './latency.ts';
 import type { Question } from './question.ts';
 import { rings } from './rings.ts';
+import { scaling } from './scaling.ts';
 import { short } from './short.ts';
 import { udp } from './udp.ts';
 import { wire } from './wire.ts';
 
-export const QUESTIONS: readonly Question[] = [rings, wire, bursts, counts, echo, latency, short, bulk, http, udp, idle];
+export const QUESTIONS: readonly Question[] = [rings, wire, bursts, counts, echo, latency, short, bulk, http, udp, idle, scaling];
