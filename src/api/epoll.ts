@@ -1,5 +1,5 @@
 /**
- * epoll over the stack's ready list. An instance is one consumer of that list; interest and data are columns by socket.
+ * epoll over the stack's ready list. An instance is one consumer of that list; 16 bytes a socket say what is watched.
  *
  * The list says which sockets *may* have news; `collect` decides. Per listed socket, in order:
  *   not ours (deleted, closed, moved)       → off the list, no event
@@ -69,10 +69,9 @@ export class EpollEvents {
 export class EpollTable {
   private readonly ready: ReadyList;
   private readonly sockets: Sockets;
-  // By socket id: what is watched, the number to hand back, and whether ADD or MOD came since the last look
-  private interest = new Int32Array(1024);
-  private data = new Float64Array(1024);
-  private fresh = new Uint8Array(1024);
+  // By socket id, 16 bytes side by side: what is watched, whether ADD or MOD came since the last look, the number to hand back
+  private words = new Int32Array(4 * 1024);
+  private numbers = new Float64Array(this.words.buffer);
   // By consumer: whether it is open, whether the last look was cut short by a full EpollEvents, and how often it was closed
   private readonly open = new Uint8Array(CONSUMERS);
   private readonly cut = new Uint8Array(CONSUMERS);
@@ -134,26 +133,21 @@ export class EpollTable {
       return 0;
     }
     if (event === undefined || event === null || !Number.isInteger(event.events)) return -EINVAL;
-    if (s >= this.interest.length) this.grow(s);
-    this.interest[s] = event.events | ALWAYS;
-    this.data[s] = event.data === undefined ? s : event.data;
-    this.fresh[s] = 1;
+    if (s * 4 >= this.words.length) this.grow(s);
+    this.words[s * 4] = event.events | ALWAYS;
+    this.words[s * 4 + 1] = 1;
+    this.numbers[s * 2 + 1] = event.data === undefined ? s : event.data;
     this.ready.route(s, consumer);
     return 0;
   }
 
   private grow(s: number): void {
-    let n = this.interest.length;
-    while (n <= s) n *= 2;
-    const interest = new Int32Array(n);
-    const data = new Float64Array(n);
-    const fresh = new Uint8Array(n);
-    interest.set(this.interest);
-    data.set(this.data);
-    fresh.set(this.fresh);
-    this.interest = interest;
-    this.data = data;
-    this.fresh = fresh;
+    let n = this.words.length;
+    while (n <= s * 4) n *= 2;
+    const words = new Int32Array(n);
+    words.set(this.words);
+    this.words = words;
+    this.numbers = new Float64Array(words.buffer);
   }
 
   // hot: per burst
@@ -175,10 +169,10 @@ export class EpollTable {
       if (bits !== 0) {
         out.socket[n] = s;
         out.events[n] = bits;
-        out.data[n] = this.data[s]!;
+        out.data[n] = this.numbers[s * 2 + 1]!;
         n++;
-        const interest = this.interest[s]!;
-        if ((interest & EPOLLONESHOT) !== 0) this.interest[s] = 0;
+        const interest = this.words[s * 4]!;
+        if ((interest & EPOLLONESHOT) !== 0) this.words[s * 4] = 0;
         else keep = (interest & EPOLLET) === 0;
       }
       if (keep && !rotate) {
@@ -200,11 +194,11 @@ export class EpollTable {
   // hot: per packet
   /** The bits to report for a listed socket, 0 for none. */
   private news(s: number): number {
-    const interest = this.interest[s]!;
+    const interest = this.words[s * 4]!;
     const want = interest & REPORTED;
     const raised = this.ready.takeEdges(s);
-    const fresh = this.fresh[s];
-    this.fresh[s] = 0;
+    const fresh = this.words[s * 4 + 1];
+    this.words[s * 4 + 1] = 0;
     if ((interest & EPOLLET) !== 0 && fresh === 0 && (raised & want) === 0) return 0;
     return this.ready.levels(s) & want;
   }

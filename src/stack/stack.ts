@@ -42,6 +42,7 @@ import { createSegments } from './tcp/segments.ts';
 import { createSendBuffer } from './tcp/sendBuffer.ts';
 import { createTimers } from './tcp/timers.ts';
 import { SocketOptions } from './tcp/socketOptions.ts';
+import { Touch } from './tcp/touch.ts';
 import { UserCopy } from './tcp/userCopy.ts';
 import { Transmit } from './transmit.ts';
 import { createUdp } from './udp/udp.ts';
@@ -103,6 +104,7 @@ export function assembleStack(env: StackEnv): { stack: Stack; machine: Machine }
   const output = createOutput(m, createSegments(m, send), congestion, sack);
   const timers = createTimers(m, { congestion, rto, reset, keepalive });
   const tcp = createTcpInput(m, { handshake, queues, reset, receive, reassembly, send, newReno, sack, rto });
+  const touch = new Touch(m);
   const ids = socketIds(config);
   const ending = new Ending(m, queues, reset);
   const tcpSockets = new TcpSockets(
@@ -279,6 +281,7 @@ export function assembleStack(env: StackEnv): { stack: Stack; machine: Machine }
     if (n > 0) {
       counted[C_RX_BURSTS]++;
       if (!vouched) n = bursts.inspect(pullAt, n, coalesce);
+      touch.burst(pullAt, n);
       for (let i = 0; i < n; i++) dispatch(pullAt + i * DESC_WORDS);
     }
     const epoch = env.host.epoch();

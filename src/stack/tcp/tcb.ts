@@ -102,35 +102,29 @@ export class Tcb {
   readonly connections: number;
   /** Where the rows end: `for (let c = 0; c < end; c += TCB_ROW)`. */
   readonly end: number;
-  // identity and lists
+  // line 1: whose it is, and what a segment is held against
   readonly state: Int32Array;
   readonly flags: Int32Array;
   readonly remoteIp: Int32Array;
   readonly localIp: Int32Array;
   /** remote << 16 | local. */
   readonly ports: Int32Array;
-  readonly flowHash: Int32Array;
-  readonly tableHash: Int32Array;
   readonly onList: Int32Array;
   readonly outNext: Int32Array;
-  // receive sequence space
   readonly rcvNxt: Int32Array;
   /** Right edge ever advertised: never moves back. */
   readonly rcvAdv: Int32Array;
   readonly tsRecent: Int32Array;
+  readonly tsRecentAtMs: Int32Array;
   readonly lastAckSent: Int32Array;
   /** 0 none, 1 delayed, 2 now, more: that many less one, each by itself. */
   readonly ackDue: Int32Array;
-  /** Largest segment the peer sent: "full-sized" for the every-second-segment rule. */
-  readonly rcvMss: Int32Array;
-  readonly pfHead: Int32Array;
-  readonly pfTail: Int32Array;
-  readonly pfLen: Int32Array;
-  readonly pfLink: Int32Array;
-  readonly pfOff: Int32Array;
-  readonly rbLen: Int32Array;
   readonly oooHead: Int32Array;
-  // send sequence space
+  /** TCP_INFO: segments in, out and sent again; how often the octets acknowledged and received have passed 2^32. */
+  readonly segsIn: Int32Array;
+  /** When the peer's last acceptable segment came. */
+  readonly heardAtMs: Int32Array;
+  // line 2: what an acknowledgment moves
   readonly sndUna: Int32Array;
   readonly sndNxt: Int32Array;
   readonly sndMax: Int32Array;
@@ -142,13 +136,21 @@ export class Tcb {
   readonly dupAcks: Int32Array;
   readonly mss: Int32Array;
   readonly sndScale: Int32Array;
-  readonly rcvScale: Int32Array;
   readonly sbLen: Int32Array;
   readonly sbHead: Int32Array;
-  readonly sbHeadOff: Int32Array;
   readonly sbTail: Int32Array;
-  readonly sbTailOff: Int32Array;
-  /** Scoreboard, see recovery/scoreboard.ts: first range, ranges, octets in them; what is lost; what was sent again. */
+  readonly nxChunk: Int32Array;
+  readonly retries: Int32Array;
+  // line 3: the time it took, and the scoreboard (recovery/scoreboard.ts)
+  readonly rtoAt: Int32Array;
+  readonly rtoMs: Int32Array;
+  readonly srtt: Int32Array;
+  readonly rttvar: Int32Array;
+  readonly rttSeq: Int32Array;
+  readonly rttAtUs: Int32Array;
+  readonly iss: Int32Array;
+  readonly recover: Int32Array;
+  /** First range, ranges, octets in them; what is lost; what was sent again. */
   readonly sackHead: Int32Array;
   readonly sackCount: Int32Array;
   readonly sackBytes: Int32Array;
@@ -156,50 +158,45 @@ export class Tcb {
   readonly lostBytes: Int32Array;
   readonly highRxt: Int32Array;
   readonly rxtBytes: Int32Array;
-  readonly nxChunk: Int32Array;
-  readonly nxOff: Int32Array;
-  readonly nxSeq: Int32Array;
-  // told
-  /** When the peer's last acceptable segment came. */
-  readonly heardAtMs: Int32Array;
-  /** TCP_INFO: segments in and out, sent again; how often the octets acknowledged and received have passed 2^32. */
-  readonly segsIn: Int32Array;
-  readonly segsOut: Int32Array;
-  readonly retransmits: Int32Array;
-  readonly ackWraps: Int32Array;
-  readonly rcvWraps: Int32Array;
-  // timers
-  readonly wheelSlot: Int32Array;
-  readonly wheelAt: Int32Array;
-  readonly wheelNext: Int32Array;
-  readonly wheelPrev: Int32Array;
-  readonly rtoAt: Int32Array;
-  readonly ackAt: Int32Array;
-  readonly lifeAt: Int32Array;
-  readonly keepAt: Int32Array;
-  readonly rtoMs: Int32Array;
-  readonly srtt: Int32Array;
-  readonly rttvar: Int32Array;
-  readonly rttSeq: Int32Array;
-  readonly rttAtUs: Int32Array;
-  readonly sentAtMs: Int32Array;
-  // next hop
+  readonly ackedBytes: Int32Array;
+  // line 4: what a segment out asks for
+  readonly flowHash: Int32Array;
   readonly macHi: Int32Array;
   readonly macLo: Int32Array;
   readonly macEpoch: Int32Array;
   readonly tsOffset: Int32Array;
-  // cold
-  readonly iss: Int32Array;
-  readonly irs: Int32Array;
-  readonly maxWnd: Int32Array;
-  readonly recover: Int32Array;
-  readonly ackedBytes: Int32Array;
-  readonly retries: Int32Array;
-  /** Window probes in a row: their back-off. */
-  readonly probes: Int32Array;
-  readonly tsRecentAtMs: Int32Array;
-  readonly rcvFin: Int32Array;
+  readonly rcvScale: Int32Array;
+  readonly sbHeadOff: Int32Array;
+  readonly sbTailOff: Int32Array;
+  readonly nxOff: Int32Array;
+  readonly nxSeq: Int32Array;
+  readonly segsOut: Int32Array;
+  readonly sentAtMs: Int32Array;
+  /** Bytes its buffers may hold (socketOptions.ts). */
+  readonly rcvBuf: Int32Array;
+  readonly sndBuf: Int32Array;
+  readonly ackAt: Int32Array;
+  /** TCP_USER_TIMEOUT in milliseconds, 0 none. */
+  readonly userMs: Int32Array;
+  // line 5: what came and is not read; the wheel
+  readonly pfHead: Int32Array;
+  readonly pfTail: Int32Array;
+  readonly pfLen: Int32Array;
+  readonly pfLink: Int32Array;
+  readonly pfOff: Int32Array;
+  readonly rbLen: Int32Array;
   readonly rbHead: Int32Array;
+  /** Largest segment the peer sent: "full-sized" for the every-second-segment rule. */
+  readonly rcvMss: Int32Array;
+  readonly irs: Int32Array;
+  readonly error: Int32Array;
+  readonly wheelSlot: Int32Array;
+  readonly wheelAt: Int32Array;
+  readonly wheelNext: Int32Array;
+  readonly wheelPrev: Int32Array;
+  readonly maxWnd: Int32Array;
+  readonly tableHash: Int32Array;
+  // lines 6 and 7: opening, closing, loss, options
   readonly rbTail: Int32Array;
   readonly oooTail: Int32Array;
   readonly oooCount: Int32Array;
@@ -207,26 +204,25 @@ export class Tcb {
   readonly sackSeq: Int32Array;
   readonly sackEnd: Int32Array;
   readonly sackOlder: Int32Array;
+  readonly rcvFin: Int32Array;
+  /** Window probes in a row: their back-off. */
+  readonly probes: Int32Array;
+  readonly retransmits: Int32Array;
+  readonly ackWraps: Int32Array;
+  readonly rcvWraps: Int32Array;
+  readonly lifeAt: Int32Array;
+  readonly keepAt: Int32Array;
   readonly challengeAtMs: Int32Array;
-  readonly error: Int32Array;
   /** What an ICMP error said, and SND.UNA then: believed for as long as nothing more is acknowledged. */
   readonly softError: Int32Array;
   readonly softUna: Int32Array;
   readonly parent: Int32Array;
-  /** A listener's, in words that only a connection uses otherwise. */
-  readonly acceptHead: Int32Array;
-  readonly acceptTail: Int32Array;
-  readonly acceptCount: Int32Array;
-  readonly halfOpen: Int32Array;
-  readonly backlog: Int32Array;
   readonly acceptNext: Int32Array;
   readonly ageNext: Int32Array;
   readonly agePrev: Int32Array;
   readonly parkNext: Int32Array;
   readonly starveNext: Int32Array;
-  /** Socket options, see socketOptions.ts: bytes of the buffers; O_* bits; linger in seconds, -1 off; MSS asked for, 0 none. */
-  readonly rcvBuf: Int32Array;
-  readonly sndBuf: Int32Array;
+  /** Socket options, see socketOptions.ts: O_* bits; linger in seconds, -1 off; MSS asked for, 0 none. */
   readonly options: Int32Array;
   readonly lingerS: Int32Array;
   readonly userMss: Int32Array;
@@ -236,9 +232,14 @@ export class Tcb {
   readonly keepCount: Int32Array;
   readonly keepProbes: Int32Array;
   readonly keepSentMs: Int32Array;
-  /** TCP_USER_TIMEOUT in milliseconds, 0 none; since when nothing was acknowledged, while retries > 0. */
-  readonly userMs: Int32Array;
+  /** Since when nothing was acknowledged, while retries > 0. */
   readonly stuckAtMs: Int32Array;
+  // a listener's, in words that only a connection uses otherwise
+  readonly acceptHead: Int32Array;
+  readonly acceptTail: Int32Array;
+  readonly acceptCount: Int32Array;
+  readonly halfOpen: Int32Array;
+  readonly backlog: Int32Array;
 
   /** Takes its columns from the arena, empty, and notes in its header where they are. */
   constructor(arena: Arena, connections: number);
@@ -260,28 +261,24 @@ export class Tcb {
     const column = (): Int32Array => new Int32Array(memory, (at + i++) * 4, (connections - 1) * TCB_ROW + 1);
     this.connections = connections;
     this.end = connections * TCB_ROW;
+    // line 1: whose it is, and what a segment is held against
     this.state = column();
     this.flags = column();
     this.remoteIp = column();
     this.localIp = column();
     this.ports = column();
-    this.flowHash = column();
-    this.tableHash = column();
     this.onList = column();
     this.outNext = column();
     this.rcvNxt = column();
     this.rcvAdv = column();
     this.tsRecent = column();
+    this.tsRecentAtMs = column();
     this.lastAckSent = column();
     this.ackDue = column();
-    this.rcvMss = column();
-    this.pfHead = column();
-    this.pfTail = column();
-    this.pfLen = column();
-    this.pfLink = column();
-    this.pfOff = column();
-    this.rbLen = column();
     this.oooHead = column();
+    this.segsIn = column();
+    this.heardAtMs = column();
+    // line 2: what an acknowledgment moves
     this.sndUna = column();
     this.sndNxt = column();
     this.sndMax = column();
@@ -293,12 +290,20 @@ export class Tcb {
     this.dupAcks = column();
     this.mss = column();
     this.sndScale = column();
-    this.rcvScale = column();
     this.sbLen = column();
     this.sbHead = column();
-    this.sbHeadOff = column();
     this.sbTail = column();
-    this.sbTailOff = column();
+    this.nxChunk = column();
+    this.retries = column();
+    // line 3: the time it took, and the scoreboard (recovery/scoreboard.ts)
+    this.rtoAt = column();
+    this.rtoMs = column();
+    this.srtt = column();
+    this.rttvar = column();
+    this.rttSeq = this.acceptHead = column();
+    this.rttAtUs = this.acceptTail = column();
+    this.iss = column();
+    this.recover = column();
     this.sackHead = column();
     this.sackCount = column();
     this.sackBytes = column();
@@ -306,51 +311,56 @@ export class Tcb {
     this.lostBytes = column();
     this.highRxt = column();
     this.rxtBytes = column();
-    this.nxChunk = column();
-    this.nxOff = column();
-    this.nxSeq = column();
-    this.heardAtMs = column();
-    this.segsIn = column();
-    this.segsOut = column();
-    this.retransmits = column();
-    this.ackWraps = column();
-    this.rcvWraps = column();
-    this.wheelSlot = column();
-    this.wheelAt = column();
-    this.wheelNext = column();
-    this.wheelPrev = column();
-    this.rtoAt = column();
-    this.ackAt = column();
-    this.lifeAt = column();
-    this.keepAt = column();
-    this.rtoMs = column();
-    this.srtt = column();
-    this.rttvar = column();
-    this.rttSeq = this.acceptHead = column();
-    this.rttAtUs = this.acceptTail = column();
-    this.sentAtMs = column();
+    this.ackedBytes = column();
+    // line 4: what a segment out asks for
+    this.flowHash = column();
     this.macHi = column();
     this.macLo = column();
     this.macEpoch = column();
     this.tsOffset = column();
-    this.iss = column();
-    this.irs = column();
-    this.maxWnd = column();
-    this.recover = column();
-    this.ackedBytes = column();
-    this.retries = column();
-    this.probes = column();
-    this.tsRecentAtMs = column();
-    this.rcvFin = column();
+    this.rcvScale = column();
+    this.sbHeadOff = column();
+    this.sbTailOff = column();
+    this.nxOff = column();
+    this.nxSeq = column();
+    this.segsOut = column();
+    this.sentAtMs = column();
+    this.rcvBuf = column();
+    this.sndBuf = column();
+    this.ackAt = column();
+    this.userMs = column();
+    // line 5: what came and is not read; the wheel
+    this.pfHead = column();
+    this.pfTail = column();
+    this.pfLen = column();
+    this.pfLink = column();
+    this.pfOff = column();
+    this.rbLen = column();
     this.rbHead = column();
+    this.rcvMss = column();
+    this.irs = column();
+    this.error = column();
+    this.wheelSlot = column();
+    this.wheelAt = column();
+    this.wheelNext = column();
+    this.wheelPrev = column();
+    this.maxWnd = column();
+    this.tableHash = column();
+    // lines 6 and 7: opening, closing, loss, options
     this.rbTail = column();
     this.oooTail = column();
     this.oooCount = column();
     this.sackSeq = this.acceptCount = column();
     this.sackEnd = this.halfOpen = column();
     this.sackOlder = this.backlog = column();
+    this.rcvFin = column();
+    this.probes = column();
+    this.retransmits = column();
+    this.ackWraps = column();
+    this.rcvWraps = column();
+    this.lifeAt = column();
+    this.keepAt = column();
     this.challengeAtMs = column();
-    this.error = column();
     this.softError = column();
     this.softUna = column();
     this.parent = column();
@@ -359,8 +369,6 @@ export class Tcb {
     this.agePrev = column();
     this.parkNext = column();
     this.starveNext = column();
-    this.rcvBuf = column();
-    this.sndBuf = column();
     this.options = column();
     this.lingerS = column();
     this.userMss = column();
@@ -369,7 +377,6 @@ export class Tcb {
     this.keepCount = column();
     this.keepProbes = column();
     this.keepSentMs = column();
-    this.userMs = column();
     this.stuckAtMs = column();
     if (i > TCB_ROW) throw new RangeError(`a row of the Tcb has ${i} words, TCB_ROW says ${TCB_ROW}`);
   }
