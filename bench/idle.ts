@@ -172,7 +172,7 @@ export const idle: Question = {
   name: 'idle',
   asks: 'how late an idle server is when a datagram comes, and what it costs while none does',
   method:
-    'A datagram every 4 ms (a thread sleeps synchronously) or every 25 ms (it sleeps in its event loop) carries its time of sending; the handler takes the difference first of all. Over the switch main puts the datagram into the ring; over the TAP, and for the peer, a node:dgram client sends it. CPU is of the whole process, threads of the runtime included, in microseconds a second: 10,000 are 1 % of a core.',
+    'A datagram every 4 ms (a thread sleeps synchronously) or every 25 ms (it sleeps in its event loop) carries its time of sending, after a second without pause in which code was compiled; the handler takes the difference first of all. Over the switch main puts the datagram into the ring; over the TAP, and for the peer, a node:dgram client sends it. CPU is of the whole process, threads of the runtime included, in microseconds a second: 10,000 are 1 % of a core.',
   seconds: 3,
   rounds: 3,
   run: async (plan, sheet) => {

@@ -1,5 +1,8 @@
 // The descriptors stand in an epoll set of their own, with a timer, and libuv watches that set: so a sleep costs one handle
 // whatever a port has, its end is exact to the millisecond and leaves no garbage, and a device that closes leaves by itself.
+//
+// A thread that wakes wants to look at its rings, not to tidy up: libuv goes on watching, unreferenced, and the timer runs on, until
+// something of the set is ready while nobody sleeps. Mostly the next sleep comes before, and finds both in place.
 #include "watch.h"
 
 #include <errno.h>
@@ -18,6 +21,8 @@ void* uv_handle_get_data(const uv_poll_s* handle);
 int uv_poll_init(uv_loop_s* loop, uv_poll_s* handle, int fd);
 int uv_poll_start(uv_poll_s* handle, int events, void (*done)(uv_poll_s*, int, int));
 int uv_poll_stop(uv_poll_s* handle);
+void uv_ref(uv_poll_s* handle);
+void uv_unref(uv_poll_s* handle);
 void uv_close(uv_poll_s* handle, void (*closed)(uv_poll_s*));
 }
 
@@ -42,9 +47,11 @@ struct Watch {
   napi_async_cleanup_hook_handle hook = nullptr;
   uv_poll_s* handle = nullptr;
   int set = -1, timer = -1, bell = -1;
-  bool armed = false, closing = false;
+  // Somebody sleeps; libuv watches.
+  bool armed = false, watching = false, closing = false;
 
   void disarm();
+  void still();
   void close();
   void call();
   ~Watch() {
@@ -64,6 +71,12 @@ void setTimer(int timer, int32_t ms) {
 void Watch::disarm() {
   if (!armed) return;
   armed = false;
+  uv_unref(handle);
+}
+
+void Watch::still() {
+  if (!watching) return;
+  watching = false;
   uv_poll_stop(handle);
   setTimer(timer, 0);
 }
@@ -85,7 +98,7 @@ void Watch::call() {
 
 void ready(uv_poll_s* handle, int, int) {
   auto* w = static_cast<Watch*>(uv_handle_get_data(handle));
-  if (!w->armed) return;
+  if (!w->armed) return w->still();
   w->disarm();
   uint64_t rings;
   if (w->bell >= 0 && read(w->bell, &rings, sizeof rings) < 0 && errno != EAGAIN) w->bell = -1;
@@ -104,6 +117,7 @@ void closed(uv_poll_s* handle) {
 void Watch::close() {
   if (closing) return;
   disarm();
+  still();
   closing = true;
   napi_delete_reference(env, wake);
   uv_close(handle, closed);
@@ -121,8 +135,9 @@ napi_value arm(napi_env env, napi_callback_info info) {
   if (w == nullptr || w->closing || w->armed) return nullptr;
   const int32_t ms = a.i32(0);
   setTimer(w->timer, ms < 1 ? 1 : ms);
-  w->armed = uv_poll_start(w->handle, kUvReadable, ready) == 0;
-  if (!w->armed) return fail(env, "EIO", "watch: libuv refuses to poll");
+  if (!w->watching && uv_poll_start(w->handle, kUvReadable, ready) != 0) return fail(env, "EIO", "watch: libuv refuses to poll");
+  w->watching = w->armed = true;
+  uv_ref(w->handle);
   return nullptr;
 }
 
@@ -170,6 +185,7 @@ napi_value makeWatch(napi_env env, const int* fds, int n, int bellFd, napi_value
     return failErrno(env, "watch: uv_poll_init", -bad);
   }
   uv_handle_set_data(w->handle, w);
+  uv_unref(w->handle);
   napi_create_reference(env, wake, 1, &w->wake);
   napi_add_async_cleanup_hook(env, environmentEnds, w, &w->hook);
   w->place = new Place();

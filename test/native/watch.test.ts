@@ -61,7 +61,30 @@ else {
     native.eventfdClose(fd);
   });
 
-  test('so does the time, and disarmed nothing does', async () => {
+  test('a bell that nobody sleeps on does not keep the event loop turning', async () => {
+    const fd = native.eventfdOpen();
+    let woken = 0;
+    const watch = native.eventfdWatch(fd, () => woken++);
+    for (let i = 0; i < 3; i++) {
+      watch.arm(LONG_MS);
+      native.eventfdWrite(fd);
+      while (woken === i) await sleep(1);
+      native.eventfdWrite(fd);
+      const before = process.cpuUsage();
+      await sleep(200);
+      const { user, system } = process.cpuUsage(before);
+      assert.ok(user + system < 100_000, `${user + system} µs of CPU in 200 ms`);
+      assert.is(woken, i + 1);
+      // The ring that came too early is still there.
+      watch.arm(LONG_MS);
+      while (woken === i + 1) await sleep(1);
+      woken = i + 1;
+    }
+    watch.close();
+    native.eventfdClose(fd);
+  });
+
+  test('the time wakes it, too, and disarmed nothing does', async () => {
     const fd = native.eventfdOpen();
     const wakes: number[] = [];
     const watch = native.eventfdWatch(fd, () => wakes.push(performance.now()));
