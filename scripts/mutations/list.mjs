@@ -917,6 +917,13 @@ export const MUTATIONS = [
     file: `${IN}workers/burial.js`,
     find: 'v[C_DROP + DROP_WORKER_DIED] += v[C_RX_PACKETS] - sum;',
     replace: 'v[C_DROP + DROP_WORKER_DIED] += 0;',
-    tests: ['cli/supervisor'],
+    tests: ['unit/workers/burial'],
+  },
+  {
+    name: 'ARP that does not reach the host is not counted',
+    file: `${IN}workers/brokerHost.js`,
+    find: '? 0 : DROP_RING_FULL_ARP',
+    replace: '? 0 : 0',
+    tests: ['unit/workers/queueLink'],
   },
 ];

@@ -3,6 +3,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { attachPort } from '../../../src/ports/attach.ts';
+import type { Port } from '../../../src/ports/port.ts';
 import { createSwitch } from '../../../src/ports/switch.ts';
 import { createArena, SharedArena } from '../../../src/rings/arena.ts';
 import {
@@ -17,18 +18,20 @@ import {
   TS_STOPPED,
 } from '../../../src/rings/control.ts';
 import { C_ARP_RX, C_DROP, C_HOST_DELIVERED, C_RX_DELIVERED, C_RX_PACKETS, Counters, dropsTotal } from '../../../src/rings/counters.ts';
-import { DROP_CLOSING } from '../../../src/rings/drops.ts';
+import { DROP_CLOSING, DROP_RING_FULL_ARP } from '../../../src/rings/drops.ts';
 import { FrameTable } from '../../../src/rings/frameTable.ts';
 import * as L from '../../../src/rings/layout.ts';
 import { BrokerPort, createPortRings, planPortRings, WorkerPort } from '../../../src/rings/portRings.ts';
-import { createQueueRings, hungryWord, leavingWord, succeedQueue } from '../../../src/rings/queueRings.ts';
+import { createQueueRings, HOST_QUEUE_SLOTS, hungryWord, leavingWord, succeedQueue } from '../../../src/rings/queueRings.ts';
 import { RingConsumer } from '../../../src/rings/spsc.ts';
 import { hashModulo, STEER_RETA, STEER_TCP, Steering } from '../../../src/rings/steering.ts';
 import { LISTEN } from '../../../src/stack/tcp/states.ts';
 import { rowOf, Tcb } from '../../../src/stack/tcp/tcb.ts';
 import { flowHash } from '../../../src/wire/flow.ts';
 import { Estate } from '../../../src/workers/burial.ts';
+import { BrokerHost } from '../../../src/workers/brokerHost.ts';
 import { createDispatcher } from '../../../src/workers/dispatcher.ts';
+import { FrameReturn } from '../../../src/workers/frameReturn.ts';
 import type { RuntimePlan } from '../../../src/workers/plan.ts';
 import { QueueLink } from '../../../src/workers/queueLink.ts';
 import { EVERYBODY, Station } from '../ports/station.ts';
@@ -386,28 +389,37 @@ test('of a thread that died with the lock of the leavers it is taken', () => {
   settled();
 });
 
-test('ARP on a queue that has no host state is heard by the one that has it', () => {
-  const { all, queues, breathe, leave, settled } = rig(0);
-  const [a, b] = all;
+/** A broadcast ARP request that queue `port` has received, and its descriptor. */
+function arpRequest(port: Port): Int32Array {
   const ids = new Int32Array(1);
-  b!.port.alloc(ids, 0, 1);
+  assert.is(port.alloc(ids, 0, 1), 1);
   const f = ids[0]!;
-  const t = b!.port.frames;
+  const t = port.frames;
   const eth = t.offset[f]! + t.headroom;
   t.u8.fill(0, eth, eth + 60);
   t.u8.set([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0, 9, 8, 6, 0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0, 0, 9, 192, 0, 2, 1], eth);
   t.u8.set([192, 0, 2, 2], eth + 38);
   t.owner[f] = L.OWNER_BROKER | t.hostBits;
   t.next[f] = -1;
-  const desc = new Int32Array(L.DESC_WORDS);
-  desc.set([f, (t.headroom << 16) | 60, 60, (t.region << 16) | t.generation[f]!, 0, 0, 1, 0]);
-  assert.ok(b!.queue.tellHost(desc, 0));
-  b!.counters.v[C_RX_PACKETS]!++;
-  b!.counters.v[C_RX_DELIVERED]!++;
-  b!.counters.v[C_HOST_DELIVERED]!++;
+  return Int32Array.of(f, (t.headroom << 16) | 60, 60, (t.region << 16) | t.generation[f]!, 0, 0, 1, 0);
+}
+
+test('ARP on a queue that has no host state is heard by the one that has it; beyond the ring between them it is dropped and counted', () => {
+  const { all, queues, breathe, leave, settled } = rig(0);
+  const [a, b] = all;
+  const { port, counters, queue } = b!;
+  const home = new FrameReturn(port, counters, queue);
+  const host = new BrokerHost({ port, home, link: null, queue, counters, heard: [], bells: [], host: null });
+  for (let i = 0; i < HOST_QUEUE_SLOTS + 3; i++) {
+    const desc = arpRequest(port);
+    counters.v[C_RX_PACKETS]!++;
+    host.receive(desc, 0, port.frames.offset[desc[L.D_FRAME]!]! + port.frames.headroom, 60);
+  }
+  assert.is(counters.v[C_HOST_DELIVERED], HOST_QUEUE_SLOTS);
+  assert.is(counters.v[C_DROP + DROP_RING_FULL_ARP], 3);
   assert.is(b!.dispatcher.host, null);
-  breathe();
-  assert.is(a!.counters.v[C_ARP_RX], 1);
+  for (let i = 0; i < HOST_QUEUE_SLOTS; i++) breathe();
+  assert.is(a!.counters.v[C_ARP_RX], HOST_QUEUE_SLOTS);
   assert.is(queues.length, 2);
   leave(1);
   leave(0);
