@@ -4,7 +4,6 @@
  * Runs itself again inside a network namespace of its own.
  */
 import { randomBytes } from 'node:crypto';
-import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { spawn, spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
@@ -12,28 +11,20 @@ import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { attachDevice } from '../../src/ports/device.ts';
 import { loadNative } from '../../src/ports/native.ts';
 import { openPacket, type PacketOptions } from '../../src/ports/packet.ts';
 import type { Port, PortHandle } from '../../src/ports/port.ts';
-import { WORK_CSUM, WORK_CUT } from '../../src/rings/bursts.ts';
 import { DROP_BAD_DESCRIPTOR, DROP_DEVICE_RING, DROP_TRUNCATED, DROP_TX_DEVICE } from '../../src/rings/drops.ts';
 import { auditFrames } from '../../src/rings/frameTable.ts';
 import * as L from '../../src/rings/layout.ts';
 import { parseMac } from '../../src/wire/ethernet.ts';
-import { parseIpv4 } from '../../src/wire/ipv4.ts';
 import { udpFrame, Wire } from './wire.ts';
-import { KERNEL_IP, missing, Namespace, STACK_IP } from './namespace.ts';
-import { RawPeer } from './rawPeer.ts';
+import { type DeviceUnderTest, deviceContract, inNamespace, ip, type OpenDevice, openDevice, refuses } from './deviceContract.ts';
+import { KERNEL_IP, STACK_IP } from './namespace.ts';
 import { echo, transfer } from './rawTraffic.ts';
 
 const self = fileURLToPath(import.meta.url);
 const OPTIONS: PacketOptions = { name: 'frv1', frames: 1024, frameBytes: 2048, mtu: 1500, rxSlots: 60 };
-
-const ip = (...args: string[]): void => {
-  const r = spawnSync('ip', args, { encoding: 'utf8' });
-  if (r.status !== 0) throw new Error(`ip ${args.join(' ')}: ${r.stderr}`);
-};
 
 /** A veth: the kernel's address on frv0, frv1 for us. */
 function veth(mtu = 1500): void {
@@ -45,68 +36,32 @@ function veth(mtu = 1500): void {
   for (const name of ['frv0', 'frv1']) ip('link', 'set', name, 'addrgenmode', 'none', 'up');
 }
 
-async function open(options: Partial<PacketOptions>): Promise<{ handle: PortHandle; peer: RawPeer; end: () => void }> {
+const sockets = (): number => readFileSync('/proc/net/packet', 'utf8').trim().split('\n').length - 1;
+
+const device: DeviceUnderTest = {
+  open: async ({ plain, ...options }) => open(plain ? { ...options, checksum: false } : options),
+  frames: OPTIONS.frames,
+  gone: () => assert.is(sockets(), 0, 'a socket outlived its port'),
+};
+
+function open(options: Partial<PacketOptions> = {}): Promise<OpenDevice> {
   veth(options.mtu);
   const o = { ...OPTIONS, ...options };
-  const handle = openPacket(o);
-  const a = handle.attachment;
-  const port = attachDevice(a, loadNative()!);
-  const peer = new RawPeer(port, [a.macHi, a.macLo], parseIpv4(STACK_IP)!, parseIpv4(KERNEL_IP)!);
-  await echo(peer, Buffer.from('who is there'));
-  return {
-    handle,
-    peer,
-    end: () => {
-      const audit = auditFrames(port.frames);
-      assert.is(audit.free, o.frames, `frames lost: ${JSON.stringify(audit)}`);
-      assert.is(port.available(), o.frames);
-      port.detach();
-      handle.close();
-      ip('link', 'delete', 'frv0');
-    },
-  };
+  return openDevice(openPacket(o), o.frames, () => ip('link', 'delete', 'frv0'));
 }
 
-function trafficTests(): void {
-  test('datagrams both ways with partial checksums, at an address of our own', async () => {
-    const { peer, end, handle } = await open({});
-    for (const n of [0, 1, 17, 18, 19, 1000, 1472]) await echo(peer, randomBytes(n));
-    assert.ok(peer.seen.every((s) => (s.flags & L.F_BAD) === 0));
-    assert.ok(
-      peer.seen.every((s) => (s.flags & (L.F_CSUM_PARTIAL | L.F_CSUM_OK)) === (L.F_CSUM_PARTIAL | L.F_CSUM_OK)),
-      'the kernel left the checksums to us',
-    );
-    assert.is((handle.attachment.macHi >>> 24) & 3, 2, 'locally administered, unicast');
+function ownTests(): void {
+  test("an address that is not the kernel's; what was negotiated has its reason", async () => {
+    const { end, handle } = await open();
     const [hi, lo] = parseMac(readFileSync('/sys/class/net/frv1/address', 'utf8').trim())!;
-    assert.ok(hi !== handle.attachment.macHi || lo !== handle.attachment.macLo, "not the kernel's");
+    assert.ok(hi !== handle.attachment.macHi || lo !== handle.attachment.macLo);
     for (const name of ['rx-checksum', 'tx-checksum', 'tso', 'gro', 'rss', 'address', 'ring'])
       assert.ok(handle.offloads.find((o) => o.name === name)!.reason !== '', name);
     end();
   });
 
-  test('trains of 64 KiB each way, segment boundaries kept', async () => {
-    const { peer, end } = await open({});
-    const largest = await transfer(peer, 1 << 20, 1448, 1460, 20001);
-    assert.ok(largest > 40000, `largest frame from the kernel ${largest} bytes`);
-    const trains = peer.seen.filter((s) => (s.flags & L.F_TRAIN) !== 0);
-    assert.ok(trains.length > 0 && trains.every((s) => s.segs === Math.ceil((s.total - 54) / s.gso)), 'segment boundaries kept');
-    end();
-  });
-
-  test('odd and small segment sizes: more segments than a train has links', async () => {
-    const { peer, end } = await open({});
-    for (const [i, mss] of [536, 1001, 88, 1460].entries()) {
-      await transfer(peer, 200_000, mss, mss, 21000 + i);
-      assert.ok(
-        peer.seen.every((s) => s.segs <= L.TRAIN_LINKS_MAX && (s.flags & L.F_BAD) === 0),
-        `mss ${mss}`,
-      );
-    }
-    end();
-  });
-
   test('datagrams that a peer sends as one super-segment arrive one by one', async () => {
-    const { peer, end } = await open({});
+    const { peer, end } = await open();
     // SOL_UDP 17, UDP_SEGMENT 103 (linux: include/uapi/linux/udp.h); 20 bursts of 9 full datagrams and a short one
     const script = `import socket
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -130,25 +85,6 @@ print('all')`;
     assert.is(peer.seen.filter((s) => s.total === 42 + 1000).length, 180);
     assert.is(peer.seen.filter((s) => s.total === 42 + 14).length, 20);
     assert.ok(peer.seen.every((s) => (s.flags & (L.F_BAD | L.F_TRAIN)) === 0));
-    end();
-  });
-
-  test('without offloads what we send is finished here', async () => {
-    const { peer, end, handle } = await open({ checksum: false });
-    assert.is(handle.attachment.caps.txChecksum, false);
-    assert.is(handle.attachment.caps.txTrains, false);
-    assert.match(handle.offloads.find((o) => o.name === 'tx-checksum')!.reason, /switched off/);
-    peer.work = WORK_CSUM | WORK_CUT;
-    await echo(peer, randomBytes(1000));
-    await transfer(peer, 300_000, 1448, 1460, 22001);
-    end();
-  });
-
-  test('jumbo frames and other MTUs', async () => {
-    const { peer, end, handle } = await open({ mtu: 9000, frameBytes: 16384 });
-    assert.is(handle.attachment.caps.mtu, 9000);
-    await echo(peer, randomBytes(8900));
-    await transfer(peer, 500_000, 8948, 8960, 23001);
     end();
   });
 
@@ -309,7 +245,7 @@ function lifeTests(): void {
   };
 
   test('the link goes down, comes back, and is removed: said, counted, nothing spins or throws', async () => {
-    const { peer, handle } = await open({});
+    const { peer, handle } = await open();
     assert.is(handle.trouble!(), '');
     ip('link', 'set', 'frv1', 'down');
     trouble(handle, peer.port, /^packet:frv1: the interface is down$/);
@@ -331,23 +267,6 @@ function lifeTests(): void {
     assert.is(auditFrames(peer.port.frames).free, OPTIONS.frames);
     peer.port.detach();
     handle.close();
-  });
-
-  test('closed under its broker: bursts find nothing, nothing is attached again, the socket is gone at once', async () => {
-    const sockets = (): number => readFileSync('/proc/net/packet', 'utf8').trim().split('\n').length - 1;
-    const before = sockets();
-    const { peer, handle } = await open({});
-    assert.is(sockets(), before + 1);
-    handle.close();
-    handle.close();
-    assert.is(sockets(), before, 'though its ring is still mapped');
-    assert.is(peer.poll(), 0);
-    peer.port.wait(-1, 1);
-    assert.is(peer.port.pending(), false);
-    peer.port.detach();
-    assert.is(peer.poll(), 0, 'detached');
-    assert.throws(() => attachDevice(handle.attachment, loadNative()!), /attachPort: port \d+ is not open/);
-    ip('link', 'delete', 'frv0');
   });
 
   test('closed while its broker receives as fast as it can', async () => {
@@ -404,62 +323,11 @@ function lifeTests(): void {
     from.close();
     ip('link', 'delete', 'frv0');
   });
-
-  test('waiting ends with a frame, the bell, or the time', async () => {
-    const native = loadNative()!;
-    const { peer, end } = await open({});
-    while (peer.poll() > 0);
-    const bell = native.eventfdOpen();
-    const timed = (f: () => void): number => {
-      const t = native.nowNs();
-      f();
-      return (native.nowNs() - t) / 1e6;
-    };
-    assert.ok(timed(() => peer.port.wait(bell, 20)) >= 10 || peer.port.pending());
-    native.eventfdWrite(bell);
-    assert.ok(timed(() => peer.port.wait(bell, 2000)) < 1000);
-    assert.is(native.eventfdWait(bell, 0), 0, 'the bell was taken');
-    const socket = createSocket('udp4');
-    socket.send('x', 7, STACK_IP, () => socket.close());
-    await once(socket, 'close');
-    assert.ok(timed(() => peer.port.wait(bell, 2000)) < 1000);
-    assert.ok(peer.port.pending());
-    peer.poll();
-    native.eventfdClose(bell);
-    end();
-  });
-
-  test('no free frame: frames stay in the ring until there is one', async () => {
-    const { peer, end } = await open({});
-    const ids = new Int32Array(OPTIONS.frames);
-    const n = peer.port.alloc(ids, 0, OPTIONS.frames);
-    const socket = createSocket('udp4');
-    socket.bind(0, KERNEL_IP);
-    await once(socket, 'listening');
-    let answer = '';
-    socket.on('message', (m) => {
-      answer = m.toString();
-    });
-    socket.send('later', 7, STACK_IP);
-    await new Promise((r) => setTimeout(r, 20));
-    assert.is(peer.poll(), 0);
-    for (let i = 0; i < n; i++) peer.port.free(ids[i]!);
-    await peer.run(() => answer === 'later');
-    socket.close();
-    end();
-  });
 }
 
 function refusalTests(): void {
-  const refused = (what: Partial<PacketOptions>, code: string, text: RegExp): void => {
-    try {
-      openPacket({ ...OPTIONS, ...what }).close();
-      assert.unreachable('opened');
-    } catch (e) {
-      assert.is((e as { code?: string }).code, code, (e as Error).message);
-      assert.match((e as Error).message, text);
-    }
-  };
+  const refused = (what: Partial<PacketOptions>, code: string, text: RegExp): void =>
+    refuses(() => openPacket({ ...OPTIONS, ...what }), code, text);
 
   test('refusals name value, place and fix', () => {
     refused({ name: '' }, 'EINVAL', /names no interface; say packet:NAME/);
@@ -520,28 +388,18 @@ function unprivilegedTest(): void {
 if (process.argv.includes('--user-namespace')) {
   ip('link', 'set', 'lo', 'up');
   test('trains each way', async () => {
-    const { peer, end } = await open({});
+    const { peer, end } = await open();
     assert.ok((await transfer(peer, 1 << 20, 1448, 1460, 20001)) > 40000);
     end();
   });
   test.run();
-} else if (process.argv.includes('--inside')) {
-  trafficTests();
-  wireTests();
-  lifeTests();
-  refusalTests();
-  unprivilegedTest();
-  test.run();
 } else {
-  const lacks = missing(['ip', 'unshare', 'ethtool', 'python3']);
-  if (lacks.length > 0) {
-    console.log(`SKIP ${lacks.join(', ')}`);
-  } else {
-    const ns = new Namespace();
-    const r = await ns.run(100_000, process.execPath, self, '--inside');
-    process.stdout.write(r.stdout);
-    process.stderr.write(r.stderr);
-    process.exitCode = r.code ?? 1;
-    ns.remove();
-  }
+  await inNamespace(self, ['ip', 'unshare', 'ethtool', 'python3'], () => {
+    deviceContract(device);
+    ownTests();
+    wireTests();
+    lifeTests();
+    refusalTests();
+    unprivilegedTest();
+  });
 }
