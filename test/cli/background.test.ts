@@ -1,6 +1,5 @@
 // The background pool: tasks of stack workers and of main, how they end, and that a stack beside them stays quick.
 // test-timeout-seconds: 300
-import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -13,17 +12,13 @@ import { readMachine } from '../../src/main/cpus.ts';
 import { openSwitch, runtimeOptions } from '../../src/main/open.ts';
 import { Runtime } from '../../src/main/runtime.ts';
 import { loadNative } from '../../src/ports/native.ts';
-import { BIN } from './command.ts';
+import { type Running, start } from './running.ts';
 
 // dist/test/cli/ is three levels below the package
 const PROGRAMS = fileURLToPath(new URL('../../../test/cli/programs/', import.meta.url));
 const TASKS = join(PROGRAMS, 'backgroundTasks.mjs');
 const dir = mkdtempSync(join(tmpdir(), 'flowring-background-'));
-const children = new Set<ChildProcess>();
-test.after(() => {
-  for (const c of children) c.kill('SIGKILL');
-  rmSync(dir, { recursive: true, force: true });
-});
+test.after(() => rmSync(dir, { recursive: true, force: true }));
 
 /** A program of one worker; `task(name, data, more)` asks for one of backgroundTasks.mjs. */
 function program(name: string, body: string): string {
@@ -41,37 +36,14 @@ ${body}
   return path;
 }
 
-interface Ended {
-  code: number | null;
-  stdout: string;
-  stderr: string;
-}
-
-/** Runs a program to its end; SIGINT goes out when it says "now". */
-function flowring(path: string, ...options: string[]): Promise<Ended> {
-  return new Promise((done) => {
-    const child = spawn(process.execPath, [BIN, 'run', path, '--workers', '1', ...options], { stdio: ['ignore', 'pipe', 'pipe'] });
-    children.add(child);
-    const bound = setTimeout(() => child.kill('SIGKILL'), 40_000);
-    const ended: Ended = { code: null, stdout: '', stderr: '' };
-    child.stdout.setEncoding('utf8').on('data', (t: string) => {
-      if (t.includes('now\n')) child.kill('SIGINT');
-      ended.stdout += t;
-    });
-    child.stderr.setEncoding('utf8').on('data', (t: string) => {
-      ended.stderr += t;
-    });
-    child.on('close', (code) => {
-      clearTimeout(bound);
-      children.delete(child);
-      done({ ...ended, code });
-    });
-  });
-}
+const run = (path: string, ...options: string[]): Running => start('run', path, '--workers', '1', ...options);
 
 async function lines(path: string, ...options: string[]): Promise<string[]> {
-  const r = await flowring(path, ...options);
-  assert.is(r.code, 0, `${r.stdout}\n${r.stderr}`);
+  return said(run(path, ...options));
+}
+
+async function said(r: Running): Promise<string[]> {
+  assert.is(await r.ends(), 0, r.all);
   return r.stdout.trimEnd().split('\n');
 }
 
@@ -146,8 +118,14 @@ test('a drain waits for tasks under way, up to drain-ms', async () => {
   const body = (ms: number): string => `m.run(mctx, m.epollCreate(mctx), () => {});
 task('busy', ${ms}).then(() => console.log('finished'), (e) => console.log(e.code));
 setTimeout(() => console.log('now'), 500);`;
-  assert.equal(await lines(program('finishes.mjs', body(2000))), ['now', 'finished']);
-  assert.equal(await lines(program('cut.mjs', body(60_000)), '--set', 'drain-ms=300'), ['now', 'FLOWRING_CLOSED']);
+  for (const [r, end] of [
+    [run(program('finishes.mjs', body(2000))), 'finished'],
+    [run(program('cut.mjs', body(60_000)), '--set', 'drain-ms=300'), 'FLOWRING_CLOSED'],
+  ] as const) {
+    await r.says(/now/);
+    r.signal('SIGINT');
+    assert.equal(await said(r), ['now', end]);
+  }
 });
 
 test('threads of the pool have their CPUs, niceness and name', async () => {

@@ -2,7 +2,8 @@
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 
-// dist/test/cli/ is three levels below the package
+/** The package: dist/test/cli/ is three levels below it. */
+export const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 export const BIN = fileURLToPath(new URL('../../../bin/flowring.js', import.meta.url));
 
 export interface Ended {

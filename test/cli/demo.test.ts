@@ -1,50 +1,26 @@
 // `flowring demo`, as `npm start` runs it: the contract of its last line, what it is worth, and how it ends.
-import { type ChildProcess, spawn } from 'node:child_process';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { loadNative } from '../../src/ports/native.ts';
 import { PackageCopy, REPOSITORY } from './packageCopy.ts';
+import { Running } from './running.ts';
 
 interface Run {
   code: number | null;
-  signal: NodeJS.Signals | null;
   stdout: string;
   stderr: string;
 }
 
-const running = new Set<ChildProcess>();
-process.on('exit', () => {
-  for (const child of running) child.kill('SIGKILL');
-});
-
-function demo(
+async function demo(
   args: readonly string[],
-  o: { root?: string; env?: Record<string, string>; see?: (child: ChildProcess, stderr: string) => void } = {},
+  o: { root?: string; env?: Record<string, string>; see?: (r: Running) => void } = {},
 ): Promise<Run> {
-  const child = spawn(process.execPath, [join(o.root ?? REPOSITORY, 'bin/flowring.js'), 'demo', ...args], {
-    env: { ...process.env, NO_COLOR: '1', ...o.env },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  running.add(child);
-  const bound = setTimeout(() => child.kill('SIGKILL'), 60_000);
-  let stdout = '';
-  let stderr = '';
-  child.stdout.setEncoding('utf8').on('data', (text: string) => {
-    stdout += text;
-  });
-  child.stderr.setEncoding('utf8').on('data', (text: string) => {
-    stderr += text;
-    o.see?.(child, stderr);
-  });
-  return new Promise((resolve) => {
-    child.on('close', (code, signal) => {
-      clearTimeout(bound);
-      running.delete(child);
-      resolve({ code, signal, stdout, stderr });
-    });
-  });
+  const script = join(o.root ?? REPOSITORY, 'bin/flowring.js');
+  const r = new Running(['demo', ...args], { script, env: o.env, see: o.see });
+  const code = await r.ends();
+  return { code, stdout: r.stdout, stderr: r.stderr };
 }
 
 interface Thread {
@@ -71,7 +47,7 @@ const THREAD_KEYS = ['name', 'role', 'tid', 'cpu', 'cpuSeconds', 'rxPackets', 't
 const NUMBERS = THREAD_KEYS.slice(2);
 const TOTALS_KEYS = ['cpuSeconds', 'rxPackets', 'txPackets', 'gbps', 'drops', 'bytesVerified', 'connections', 'failed', 'wrongBytes'];
 
-const said = (r: Run): string => `exit ${r.code ?? r.signal}\n--- stdout\n${r.stdout.slice(-2000)}\n--- stderr\n${r.stderr.slice(-3000)}`;
+const said = (r: Run): string => `exit ${r.code}\n--- stdout\n${r.stdout.slice(-2000)}\n--- stderr\n${r.stderr.slice(-3000)}`;
 
 /** The one line of stdout, as an object with exactly the promised keys and types. */
 function summaryOf(r: Run): Summary {
@@ -177,10 +153,10 @@ test('SIGINT while it runs: it drains, sums up what was done, exit 0', async () 
   let asked = false;
   const started = Date.now();
   const r = await demo(['--seconds', '40', '--json'], {
-    see: (child, stderr) => {
-      if (asked || !/srv-disp.*pkt\/s/.test(stderr)) return;
+    see: (d) => {
+      if (asked || !/srv-disp.*pkt\/s/.test(d.stderr)) return;
       asked = true;
-      child.kill('SIGINT');
+      d.signal('SIGINT');
     },
   });
   assert.ok(asked, `no figures were seen: ${said(r)}`);

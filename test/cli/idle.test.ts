@@ -3,14 +3,13 @@
  * synchronously or in its event loop. The time is from the sender's stamp to the handler's first line. A machine that has other
  * work is slower for everybody: where no round was in time a node:dgram server is asked the same, and ours may need as long.
  */
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { readdirSync, readFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { ROOT } from './command.ts';
+import { Running } from './running.ts';
 
-const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 /** Rounds until one median is in time; the peer's, where none was. */
 const ROUNDS = 8;
 const PEER_ROUNDS = 3;
@@ -26,41 +25,8 @@ interface Wake {
   p50: number;
 }
 
-/** A program that prints; bounded. */
-class Speaker {
-  readonly child: ChildProcess;
-  private text = '';
-
-  constructor(args: readonly string[]) {
-    this.child = spawn(process.execPath, args, { cwd: ROOT, stdio: ['pipe', 'pipe', 'inherit'] });
-    this.child.stdout!.setEncoding('utf8').on('data', (more: string) => {
-      this.text += more;
-    });
-  }
-
-  /** The first line that matches from here on. */
-  async line(pattern: RegExp): Promise<string> {
-    for (let i = 0; i < 3000; i++) {
-      const found = pattern.exec(this.text);
-      if (found !== null) {
-        this.text = '';
-        return found[1] ?? found[0];
-      }
-      if (this.child.exitCode !== null) break;
-      await sleep(10);
-    }
-    throw new Error(`no ${pattern} from ${this.child.spawnargs.join(' ')}: ${this.text}`);
-  }
-
-  /** Nanoseconds of CPU of all its threads. */
-  cpuNs(): number {
-    const tasks = `/proc/${this.child.pid}/task`;
-    return readdirSync(tasks).reduce((ns, tid) => ns + Number(readFileSync(`${tasks}/${tid}/schedstat`, 'latin1').split(' ')[0]), 0);
-  }
-}
-
 /** The lowest share of a core of three looks. */
-async function idleShare(ours: Speaker): Promise<number> {
+async function idleShare(ours: Running): Promise<number> {
   const shares: number[] = [];
   for (let i = 0; i < 3 && !(shares.at(-1)! < IDLE_SHARE); i++) {
     await sleep(500);
@@ -72,11 +38,11 @@ async function idleShare(ours: Speaker): Promise<number> {
 }
 
 /** Medians of rounds, up to the first that is in time. */
-async function medians(ours: Speaker, everyMs: number): Promise<number[]> {
+async function medians(ours: Running, everyMs: number): Promise<number[]> {
   const found: number[] = [];
   while (found.length < ROUNDS && !(found.at(-1)! < LATE_US)) {
-    ours.child.stdin!.write(`${JSON.stringify({ count: WAKES, everyMs })}\n`);
-    const { n, p50 } = JSON.parse(await ours.line(/^(\{.*\})\n/m)) as Wake;
+    ours.tell(JSON.stringify({ count: WAKES, everyMs }));
+    const { n, p50 } = JSON.parse((await ours.says(/^(\{.*\})\n/m))[1]!) as Wake;
     assert.is(n, WAKES);
     found.push(p50);
   }
@@ -85,9 +51,9 @@ async function medians(ours: Speaker, everyMs: number): Promise<number[]> {
 
 /** What node's own server needs here and now: the best of its medians. */
 async function peerMedian(everyMs: number): Promise<number> {
-  const peer = new Speaker(['bench/servers/wake.mjs', 'node', '0', '127.0.0.1']);
+  const peer = new Running(['node', '0', '127.0.0.1'], { script: 'bench/servers/wake.mjs' });
   try {
-    const port = await peer.line(/^listening \S+:(\d+)$/m);
+    const port = (await peer.says(/^listening \S+:(\d+)$/m))[1]!;
     const client = ['bench/clients/wake.mjs', '127.0.0.1', port, String(WAKES), String(everyMs)];
     const found = Array.from({ length: PEER_ROUNDS }, () => {
       const theirs = spawnSync(process.execPath, client, { cwd: ROOT, encoding: 'utf8', timeout: 30_000 });
@@ -95,32 +61,25 @@ async function peerMedian(everyMs: number): Promise<number> {
     });
     return Math.min(...found);
   } finally {
-    peer.child.kill();
+    peer.signal('SIGTERM');
   }
 }
 
 test('idle in balanced: under 2 % of a core; the median wake-up under 200 µs', async () => {
-  const ours = new Speaker(['dist/bench/wakeRig.js', '-1', 'idle=balanced']);
-  try {
-    await ours.line(/^ready$/m);
-    const share = await idleShare(ours);
-    assert.ok(share < IDLE_SHARE, `${share} of a core`);
-    assert.ok(share > 0, 'it was not measured');
-    for (const everyMs of PACES_MS) {
-      const mine = await medians(ours, everyMs);
-      const best = Math.min(...mine);
-      const theirs = best < LATE_US ? null : await peerMedian(everyMs);
-      const told = `${everyMs} ms: ${mine.map(Math.round)} µs${theirs === null ? '' : `, node:dgram ${theirs.toFixed(0)} µs`}`;
-      process.stdout.write(`  ${(share * 100).toFixed(2)} % of a core; medians, a datagram every ${told}\n`);
-      assert.ok(best < (theirs ?? LATE_US), told);
-    }
-  } finally {
-    ours.child.stdin!.end();
-    const force = setTimeout(() => ours.child.kill('SIGKILL'), 15_000);
-    await new Promise((done) => (ours.child.exitCode === null ? ours.child.once('exit', done) : done(null)));
-    clearTimeout(force);
+  const ours = new Running(['-1', 'idle=balanced'], { script: 'dist/bench/wakeRig.js', boundMs: 120_000 });
+  await ours.says(/^ready$/m);
+  const share = await idleShare(ours);
+  assert.ok(share < IDLE_SHARE, `${share} of a core`);
+  assert.ok(share > 0, 'it was not measured');
+  for (const everyMs of PACES_MS) {
+    const mine = await medians(ours, everyMs);
+    const best = Math.min(...mine);
+    const theirs = best < LATE_US ? null : await peerMedian(everyMs);
+    const told = `${everyMs} ms: ${mine.map(Math.round)} µs${theirs === null ? '' : `, node:dgram ${theirs.toFixed(0)} µs`}`;
+    process.stdout.write(`  ${(share * 100).toFixed(2)} % of a core; medians, a datagram every ${told}\n`);
+    assert.ok(best < (theirs ?? LATE_US), told);
   }
-  assert.is(ours.child.exitCode, 0);
+  assert.is(await ours.ends(), 0, ours.all);
 });
 
 test.run();

@@ -1,27 +1,24 @@
 // flowring netstat against a demo that runs: both ends of every connection, the listeners of every worker, the same counters
 // as the control block has; and nothing stays behind, however the process ends.
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { existsSync, statSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { NetstatReport } from '../../src/main/cli/netstat.ts';
-import { BIN, flowring } from './command.ts';
+import { flowring } from './command.ts';
+import { start } from './running.ts';
 
 const CONNECTIONS = 5;
 const CLIENTS = 2;
 const DEMO = ['demo', '--seconds', '30', '--clients', String(CLIENTS), '--connections', String(CONNECTIONS), '--json'];
 
 async function withDemo(signal: NodeJS.Signals, body: (pid: number) => Promise<void> | void): Promise<void> {
-  const demo = spawn(process.execPath, [BIN, ...DEMO], { stdio: 'ignore' });
-  const bound = setTimeout(() => demo.kill('SIGKILL'), 60_000);
+  const demo = start(...DEMO);
   try {
-    await body(demo.pid!);
+    await body(demo.pid);
   } finally {
-    demo.kill(signal);
-    await once(demo, 'exit');
-    clearTimeout(bound);
+    demo.signal(signal);
+    await demo.ends();
   }
 }
 

@@ -1,21 +1,16 @@
 // `flowring run`, `npm start` and `flowring top` as a user meets them: processes, lines, exit codes.
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { BIN } from './command.ts';
+import { Running, start } from './running.ts';
 
-const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
-const BIN = join(ROOT, 'bin/flowring.js');
 const WAIT_MS = 30_000;
 const scratch = mkdtempSync(join(tmpdir(), 'flowring-run-'));
-const children = new Set<ChildProcess>();
-test.after(() => {
-  for (const child of children) child.kill('SIGKILL');
-  rmSync(scratch, { recursive: true, force: true });
-});
+test.after(() => rmSync(scratch, { recursive: true, force: true }));
 
 const program = (name: string, body: string): string => {
   const path = join(scratch, name);
@@ -23,178 +18,83 @@ const program = (name: string, body: string): string => {
   return path;
 };
 
-/** A running command, and the means to wait for what it says and how it ends. */
-class Running {
-  readonly child: ChildProcess;
-  stdout = '';
-  stderr = '';
-  private readonly ending: Promise<number | null>;
-
-  constructor(args: readonly string[], command = process.execPath, first: readonly string[] = [BIN]) {
-    this.child = spawn(command, [...first, ...args], { cwd: ROOT, stdio: ['ignore', 'pipe', 'pipe'] });
-    children.add(this.child);
-    this.child.stdout!.setEncoding('utf8').on('data', (t: string) => {
-      this.stdout += t;
-    });
-    this.child.stderr!.setEncoding('utf8').on('data', (t: string) => {
-      this.stderr += t;
-    });
-    this.ending = new Promise((resolve) => {
-      this.child.on('close', (code, signal) => {
-        children.delete(this.child);
-        resolve(signal === null ? code : -1);
-      });
-    });
-  }
-
-  get all(): string {
-    return `stdout:\n${this.stdout}\nstderr:\n${this.stderr}`;
-  }
-
-  /** Resolves when `pattern` stands in what was said. */
-  async says(pattern: RegExp): Promise<void> {
-    const by = Date.now() + WAIT_MS;
-    while (!pattern.test(this.stdout) && !pattern.test(this.stderr)) {
-      assert.ok(Date.now() < by && this.child.exitCode === null, `never said ${pattern}\n${this.all}`);
-      await new Promise((done) => setTimeout(done, 20));
-    }
-  }
-
-  async ends(): Promise<number | null> {
-    const bound = setTimeout(() => this.child.kill('SIGKILL'), WAIT_MS);
-    const code = await this.ending;
-    clearTimeout(bound);
-    return code;
-  }
-}
-
-const flowring = (...args: string[]): Running => new Running(args);
-
 for (const [signal, forced] of [
   ['SIGINT', 130],
   ['SIGTERM', 143],
 ] as const) {
   test(`${signal} drains: one readiness line for all workers, exit code 0, nothing left behind`, async () => {
-    const r = flowring('run', 'echo-server', '--workers', '2', '--', '--listen', '77');
+    const r = start('run', 'echo-server', '--workers', '2', '--', '--listen', '77');
     await r.says(/listening/);
-    const pid = r.child.pid!;
-    r.child.kill(signal);
+    const pid = r.pid;
+    r.signal(signal);
     assert.is(await r.ends(), 0, r.all);
     assert.equal(r.stdout.match(/^listening.*$/gm), ['listening 198.18.0.1:77']);
     assert.not(existsSync(`/dev/shm/flowring-${pid}`));
   });
 
   test(`a second ${signal} forces a program that does not end: ${forced}`, async () => {
-    const r = flowring('run', program('busy.mjs', "setTimeout(() => { console.log('busy'); for (;;); }, 100);"), '--workers', '1');
+    const r = start('run', program('busy.mjs', "setTimeout(() => { console.log('busy'); for (;;); }, 100);"), '--workers', '1');
     await r.says(/busy/);
-    r.child.kill(signal);
+    r.signal(signal);
     await r.says(/draining/);
-    r.child.kill(signal);
+    r.signal(signal);
     assert.is(await r.ends(), forced, r.all);
   });
 }
 
 test('what follows -- is the program own argv, in every worker; stop in all of them ends the run', async () => {
   const path = program('argv.mjs', 'console.log(`${mctx.worker}/${mctx.workers} ${JSON.stringify(process.argv.slice(2))}`);\nstop(mctx);');
-  const r = flowring('run', path, '--workers', '2', '--', 'a', '--workers', '-x', 'b c');
+  const r = start('run', path, '--workers', '2', '--', 'a', '--workers', '-x', 'b c');
   assert.is(await r.ends(), 0, r.all);
   assert.equal(r.stdout.trimEnd().split('\n').sort(), ['0/2 ["a","--workers","-x","b c"]', '1/2 ["a","--workers","-x","b c"]']);
 });
 
 test('an inline run needs one thread and behaves the same', async () => {
   const path = program('inline.mjs', "console.log('worker', mctx.worker, 'of', mctx.workers);\nstop(mctx);");
-  const r = flowring('run', path, '--layout', 'inline');
+  const r = start('run', path, '--layout', 'inline');
   assert.is(await r.ends(), 0, r.all);
   assert.is(r.stdout, 'worker 0 of 1\n');
 });
 
 test('the exit code that a program sets is the exit code of the run', async () => {
   const path = program('code.mjs', 'if (mctx.worker === 1) process.exitCode = 3;\nstop(mctx);');
-  const r = flowring('run', path, '--workers', '2');
+  const r = start('run', path, '--workers', '2');
   assert.is(await r.ends(), 3, r.all);
 });
 
 test('a program that throws ends the run with 1 and its own stack trace', async () => {
-  const r = flowring('run', program('throws.mjs', "throw new Error('the program broke');"), '--workers', '2');
+  const r = start('run', program('throws.mjs', "throw new Error('the program broke');"), '--workers', '2');
   assert.is(await r.ends(), 1, r.all);
   assert.match(r.stderr, /the program broke/);
   assert.match(r.stderr, /throws\.mjs/);
 });
 
-for (const [layout, workers] of [
-  ['inline', '1'],
-  ['dispatcher', '2'],
-  ['dispatcher-rx-tx', '2'],
-  ['run-to-completion', '2'],
-] as const) {
-  const flags = ['--layout', layout, '--workers', workers];
-
-  test(`${layout}: process.exit in a program ends the run with its code, at once and with every frame home`, async () => {
-    for (const body of ['process.exit(3);', 'setTimeout(() => process.exit(3), 50);']) {
-      const r = flowring('run', program('exits.mjs', body), ...flags);
-      assert.is(await r.ends(), 3, r.all);
-      assert.not.match(r.stderr, /come home|failed/);
-    }
-  });
-
-  test(`${layout}: an error or a rejection long after the start ends the run with 1 and the program's own stack trace`, async () => {
-    for (const body of ["throw new Error('broke later');", "Promise.reject(new Error('broke later'));"]) {
-      const r = flowring('run', program('later.mjs', `setTimeout(() => { ${body} }, 50);`), ...flags);
-      assert.is(await r.ends(), 1, r.all);
-      assert.match(r.stderr, /broke later\n.*later\.mjs/);
-    }
-  });
-
-  test(`${layout}: a signal ends a program that is not yet imported`, async () => {
-    const body = "console.log('waits');\nsetInterval(() => {}, 1000);\nawait new Promise(() => {});";
-    const r = flowring('run', program('waits.mjs', body), ...flags);
-    await r.says(/waits/);
-    r.child.kill('SIGINT');
-    assert.is(await r.ends(), 0, r.all);
-  });
-}
-
 test('a program that misspells a name of ours is told which there are', async () => {
-  const r = flowring('run', program('misspelt.mjs', "import 'flowring/mtpc';"), '--workers', '1');
+  const r = start('run', program('misspelt.mjs', "import 'flowring/mtpc';"), '--workers', '1');
   assert.is(await r.ends(), 1, r.all);
   assert.match(r.stderr, /there is no "flowring\/mtpc"; there are [^\n]*flowring\/mtcp[^\n]*; imported from file:\S*misspelt\.mjs/);
 });
 
 test('a program that does not parse ends the run with 1', async () => {
-  const r = flowring('run', program('syntax.mjs', 'const = ;'), '--workers', '1');
+  const r = start('run', program('syntax.mjs', 'const = ;'), '--workers', '1');
   assert.is(await r.ends(), 1, r.all);
   assert.match(r.stderr, /a worker failed: \S*syntax\.mjs:3\nconst = ;\n/, 'its file and line');
   assert.match(r.stderr, /SyntaxError/);
-  const importer = flowring('run', program('importer.mjs', "await 0;\nimport './syntax.mjs';"), '--workers', '1');
+  const importer = start('run', program('importer.mjs', "await 0;\nimport './syntax.mjs';"), '--workers', '1');
   assert.is(await importer.ends(), 1, importer.all);
   assert.match(importer.stderr, /SyntaxError[\s\S]*in a module that file:\S*importer\.mjs imports/);
 });
 
-for (const layout of ['dispatcher', 'dispatcher-rx-tx', 'inline', 'run-to-completion'])
-  test(`${layout}: process.exit in a handler, with a connection half open`, async () => {
-    const options = ['--layout', layout, '--workers', '1'];
-    const body = `const ep = epollCreate(mctx);
-const s = socket(mctx, AF_INET, SOCK_STREAM);
-connect(mctx, s, { address: '198.18.0.77', port: 9 });
-epollCtl(mctx, ep, EPOLL_CTL_ADD, s, { events: EPOLLOUT });
-run(mctx, ep, () => process.exit(5));`;
-    const names = 'AF_INET, EPOLL_CTL_ADD, EPOLLOUT, SOCK_STREAM, connect, epollCreate, epollCtl, run, socket';
-    const path = program('exitLater.mjs', `import { ${names} } from 'flowring/mtcp';\n${body}`);
-    const late = flowring('run', path, ...options);
-    assert.is(await late.ends(), 5, late.all);
-    assert.not.match(late.stderr, /come home|do not hold|failed/);
-  });
-
 test('a program that throws what is no Error ends the run with 1', async () => {
-  const r = flowring('run', program('null.mjs', 'throw null;'), '--workers', '1');
+  const r = start('run', program('null.mjs', 'throw null;'), '--workers', '1');
   assert.is(await r.ends(), 1, r.all);
   assert.match(r.stderr, /a worker failed: null was thrown/);
 });
 
 test('a program that forgot its loop is told', async () => {
-  const r = flowring('run', program('noLoop.mjs', "console.log('imported');"), '--workers', '1');
+  const r = start('run', program('noLoop.mjs', "console.log('imported');"), '--workers', '1');
   await r.says(/flowring: the program has no loop yet.*run\(mctx, ep, handler\)/);
-  r.child.kill('SIGINT');
+  r.signal('SIGINT');
   assert.is(await r.ends(), 0, r.all);
 });
 
@@ -203,7 +103,7 @@ test('promises, timers and console work beside the stack', async () => {
     'loop.mjs',
     "await new Promise((done) => setTimeout(done, 20));\nconsole.log('timer');\nconsole.error('to stderr');\nsetTimeout(() => stop(mctx), 20);",
   );
-  const r = flowring('run', path, '--workers', '1');
+  const r = start('run', path, '--workers', '1');
   assert.is(await r.ends(), 0, r.all);
   assert.is(r.stdout, 'timer\n');
   assert.match(r.stderr, /^to stderr$/m);
@@ -223,7 +123,7 @@ const COLUMNS: Readonly<Record<string, string>> = {
 };
 
 test('npm start passes its options on, and its last line is the whole object', async () => {
-  const r = new Running(['start', '--', '--seconds', '1', '--json'], 'npm', []);
+  const r = new Running(['start', '--', '--seconds', '1', '--json'], { command: 'npm' });
   assert.is(await r.ends(), 0, r.all);
   const s = JSON.parse(r.stdout.trimEnd().split('\n').at(-1)!) as { verified: boolean; totals: Record<string, number> };
   assert.is(s.verified, true);
@@ -235,31 +135,31 @@ test('npm start passes its options on, and its last line is the whole object', a
 const top = (...args: string[]) => spawnSync(process.execPath, [BIN, 'top', '--once', ...args], { encoding: 'utf8', timeout: WAIT_MS });
 
 test('top --once --json reads a running process; several must be named', async () => {
-  const a = flowring('run', 'echo-server', '--workers', '2', '--', '--listen', '77');
+  const a = start('run', 'echo-server', '--workers', '2', '--', '--listen', '77');
   await a.says(/listening/);
-  if (!existsSync(`/dev/shm/flowring-${a.child.pid}`)) {
+  if (!existsSync(`/dev/shm/flowring-${a.pid}`)) {
     console.log('\nSKIP top of a running process: no native addon, so nothing is published');
   } else {
-    const one = top('--json', '--pid', String(a.child.pid));
+    const one = top('--json', '--pid', String(a.pid));
     assert.is(one.status, 0, one.stderr);
     const report = JSON.parse(one.stdout) as { pid: number; threads: (Record<string, unknown> & { stages: Record<string, number> })[] };
-    assert.is(report.pid, a.child.pid);
+    assert.is(report.pid, a.pid);
     assert.equal(report.threads.map((t) => t.role).sort(), ['dispatcher', 'main', 'server', 'server']);
     for (const t of report.threads) {
       for (const [column, type] of Object.entries(COLUMNS)) assert.type(t[column], type as 'string', column);
       assert.ok((t.tid as number) > 0);
       for (const ns of Object.values(t.stages)) assert.type(ns, 'number');
     }
-    const b = flowring('run', 'echo-server', '--workers', '1', '--', '--listen', '77');
+    const b = start('run', 'echo-server', '--workers', '1', '--', '--listen', '77');
     await b.says(/listening/);
     const several = top('--json');
     assert.is(several.status, 2);
     assert.is(several.stderr.trimEnd().split('\n').length, 1);
-    for (const r of [a, b]) assert.match(several.stderr, new RegExp(`\\b${r.child.pid}\\b`));
-    b.child.kill('SIGTERM');
+    for (const r of [a, b]) assert.match(several.stderr, new RegExp(`\\b${r.pid}\\b`));
+    b.signal('SIGTERM');
     assert.is(await b.ends(), 0, b.all);
   }
-  a.child.kill('SIGTERM');
+  a.signal('SIGTERM');
   assert.is(await a.ends(), 0, a.all);
 });
 

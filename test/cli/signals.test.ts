@@ -1,13 +1,11 @@
 // registerSignal, as a user meets it: signals of the process reach the program in every worker, in both loops.
-import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { start } from './running.ts';
 
-const BIN = fileURLToPath(new URL('../../../bin/flowring.js', import.meta.url));
 const scratch = mkdtempSync(join(tmpdir(), 'flowring-signals-'));
 test.after(() => rmSync(scratch, { recursive: true, force: true }));
 
@@ -36,34 +34,18 @@ run(mctx, ep, () => {});
 async function underSignals(name: string, text: string, signals: readonly [NodeJS.Signals, string][]) {
   const file = join(scratch, `${name}.mjs`);
   writeFileSync(file, text);
-  const child = spawn(process.execPath, [BIN, 'run', file, '--workers', '2', '--cpus', 'none'], { stdio: ['ignore', 'pipe', 'pipe'] });
-  let said = '';
-  for (const stream of [child.stdout, child.stderr]) {
-    stream.setEncoding('utf8').on('data', (t: string) => {
-      said += t;
-    });
-  }
-  const ended = new Promise<number | null>((resolve) => child.on('close', (code, signal) => resolve(signal === null ? code : -1)));
+  const r = start('run', file, '--workers', '2', '--cpus', 'none');
   /** Until both workers have said it; `again` is done twice a second meanwhile. */
-  const both = async (what: string, again = (): void => {}): Promise<void> => {
-    const by = Date.now() + 30_000;
-    for (let looks = 1; ![0, 1].every((w) => said.includes(`worker ${w} ${what}\n`)); looks++) {
-      assert.ok(Date.now() < by && child.exitCode === null, `never said ${what}:\n${said}`);
-      await new Promise((done) => setTimeout(done, 20));
-      if (looks % 25 === 0) again();
-    }
+  const both = async (what: string, again?: () => void): Promise<void> => {
+    for (const w of [0, 1]) await r.says(new RegExp(`^worker ${w} ${what}$`, 'm'), again);
   };
-  try {
-    await both('waits');
-    for (const [signal, answer] of signals) {
-      child.kill(signal);
-      // A hang-up that came before the wait began has interrupted nothing: another follows.
-      await both(answer, () => void (signal === 'SIGHUP' && child.kill(signal)));
-    }
-    return { code: await ended, said };
-  } finally {
-    child.kill('SIGKILL');
+  await both('waits');
+  for (const [signal, answer] of signals) {
+    r.signal(signal);
+    // A hang-up that came before the wait began has interrupted nothing: another follows.
+    await both(answer, () => void (signal === 'SIGHUP' && r.signal(signal)));
   }
+  return { code: await r.ends(), said: r.stdout + r.stderr };
 }
 
 test('the program owns the loop: its handler is called, the wait returns EINTR, the next one waits again', async () => {
