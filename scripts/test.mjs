@@ -1,5 +1,5 @@
 // Runs the tests: every test/**/*.test.ts, compiled, as a process of its own with a time bound; one after the other,
-// because many of them measure time or pin threads.
+// because many of them measure time or pin threads, but those under test/unit, which do not: two at a time.
 //
 //   npm test                         all of them
 //   npm test -- unit/wire sim        those whose path contains one of the words
@@ -10,16 +10,21 @@
 //
 // A file that cannot run here prints `SKIP <reason>`, one line per skipped test, and exits 0. Under CI=true a skip fails.
 // A file that runs nothing and skips nothing fails. A comment `// test-timeout-seconds: N` in a file moves its bound.
-// The last line is `N passed, N failed`, followed by `, N skipped` when there are any.
+// A line `FAILED <file> "<test>": <message>` for each test that failed comes last of all, before the sum: a log that is cut in its
+// middle still tells. The last line is `N passed, N failed`, followed by `, N skipped` when there are any.
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { boundedRun, endRunning } from './boundedRun.mjs';
+import { failures } from './failures.mjs';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 /** Order of the groups, and seconds one file may take. */
 const GROUPS = { unit: 120, native: 180, sim: 240, kernel: 300, cli: 240 };
 const COUNTS_SECONDS = 240;
+/** Files of these groups may run beside one another: so many at a time. */
+const AT_ONCE = { unit: Math.min(2, availableParallelism()) };
 const RUNTIMES_SECONDS = 1500;
 const CI = process.env.CI === 'true';
 
@@ -166,17 +171,30 @@ function report(name, r) {
 }
 
 const sum = { passed: 0, failed: 0, skipped: 0 };
+const failed = [];
 const add = (name, r) => {
   report(name, r);
+  if (r.failed > 0) failed.push(...failures(name, r.why, plain(r.output)));
   sum.passed += r.passed;
   sum.failed += r.failed;
   sum.skipped += r.skipped;
 };
 
+/** Every file in its turn, a group's next ones already running beside it where they may; reported in order. */
+async function runAll() {
+  const running = [];
+  for (let i = 0, next = 0; i < tests.length; i++) {
+    const { group } = tests[i];
+    for (; next < tests.length && tests[next].group === group && next < i + (AT_ONCE[group] ?? 1); next++)
+      running[next] = runTest(tests[next]);
+    add(tests[i].source.replace(/^test\/|\.test\.ts$/g, ''), await running[i]);
+  }
+}
+
 const tests = plan();
 if (tests.length === 0) process.stderr.write(`test: no test file matches ${words.join(' ')}\n`);
 if (withLint) add('lint', await runLint());
-for (const t of tests) add(t.source.replace(/^test\/|\.test\.ts$/g, ''), await runTest(t));
+await runAll();
 if (withCounts) add('counts', await runCounts());
 if (withRuntimes) add('runtimes', await runRuntimes());
 if (CI && sum.skipped > 0) {
@@ -184,5 +202,6 @@ if (CI && sum.skipped > 0) {
   sum.failed += sum.skipped;
   sum.skipped = 0;
 }
+for (const line of failed) process.stdout.write(`${line}\n`);
 process.stdout.write(`${sum.passed} passed, ${sum.failed} failed${sum.skipped > 0 ? `, ${sum.skipped} skipped` : ''}\n`);
 process.exitCode = sum.failed > 0 || tests.length === 0 ? 1 : 0;

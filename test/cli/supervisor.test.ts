@@ -9,7 +9,7 @@ import { ChaosNetwork, type ChaosOptions } from './chaosNetwork.ts';
 
 /** Kills, or as many as fit into the time: a restart is a thread's start and its program's import. */
 const KILLS = Number(process.env.KILLS ?? 500);
-const SECONDS = Number(process.env.KILL_SECONDS ?? 40);
+const SECONDS = Number(process.env.KILL_SECONDS ?? 15);
 
 async function chaos(o: ChaosOptions, kills: number, seconds: number, pauseMs: number): Promise<void> {
   const net = new ChaosNetwork(o);
@@ -45,7 +45,7 @@ test('dispatcher, 3 workers: kills under load; every frame home, books balance, 
 });
 
 test('dispatcher-rx-tx, 2 workers: the same with a thread that sends', async () => {
-  await chaos({ layout: 'dispatcher-rx-tx', workers: 2, clients: 2, connections: 8, size: 3000 }, 20, 15, 50);
+  await chaos({ layout: 'dispatcher-rx-tx', workers: 2, clients: 2, connections: 8, size: 3000 }, 20, 8, 50);
 });
 
 test('inline: the thread that dies is the broker, too', async () => {
@@ -53,7 +53,7 @@ test('inline: the thread that dies is the broker, too', async () => {
 });
 
 test('run-to-completion, 3 workers: each buries its forerunner, queue 0 with the host state among them', async () => {
-  await chaos({ layout: 'run-to-completion', workers: 3, clients: 2, connections: 16, size: 3000 }, 40, 20, 100);
+  await chaos({ layout: 'run-to-completion', workers: 3, clients: 2, connections: 16, size: 3000 }, 40, 10, 100);
 });
 
 for (const [who, victims] of [

@@ -1,7 +1,7 @@
 // scripts/test.mjs over small trees: what it counts, what it calls a failure, and its last line.
 import { spawnSync } from 'node:child_process';
 import { copyFileSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
@@ -14,7 +14,8 @@ const uvu = (...bodies: string[]): string =>
 
 function copyRunner(root: string): void {
   mkdirSync(join(root, 'scripts'));
-  for (const file of ['scripts/test.mjs', 'scripts/boundedRun.mjs']) copyFileSync(join(REPOSITORY, file), join(root, file));
+  for (const file of ['scripts/test.mjs', 'scripts/boundedRun.mjs', 'scripts/failures.mjs'])
+    copyFileSync(join(REPOSITORY, file), join(root, file));
 }
 
 /** Runs the runner over test files given as group/name -> text. */
@@ -50,6 +51,42 @@ test('sums what passed over files, groups in order', () => {
     r.out.match(/^ok {3}\S+/gm)!.map((l) => l.slice(5)),
     ['unit/a', 'sim/b', 'cli/c'],
   );
+});
+
+test('what failed is said again at the very end, a line each: tests, crashes, and what inner runs said', () => {
+  const r = runTests({
+    'unit/a': uvu('', "throw new Error('broken here');", 'throw new Error("and there");'),
+    'unit/b': uvu(''),
+    'unit/c': "console.error('tells');\nprocess.exit(3);\n",
+    'cli/d': `console.log('FAILED node 1 tests unit/x "t": it broke');\n${uvu('')}process.on('exit', () => { process.exitCode = 1; });\n`,
+  });
+  const lines = r.out.trimEnd().split('\n');
+  assert.equal(lines.slice(-5), [
+    'FAILED unit/a "t1": broken here',
+    'FAILED unit/a "t2": and there',
+    'FAILED unit/c: exit code 3: tells',
+    'FAILED cli/d node 1 tests unit/x "t": it broke',
+    '3 passed, 4 failed',
+  ]);
+});
+
+test('files of test/unit run two at a time, others alone; all are reported in order', () => {
+  const slow = (ms: number): string =>
+    `import { appendFileSync } from 'node:fs';\nconst log = new URL('../../../log', import.meta.url);\n` +
+    `appendFileSync(log, '+');\nawait new Promise((d) => setTimeout(d, ${ms}));\nappendFileSync(log, '-');\n${uvu('')}`;
+  const read = "import { readFileSync } from 'node:fs';\nconsole.log(readFileSync(new URL('../../../log', import.meta.url), 'utf8'));\n";
+  const files = (group: string): Record<string, string> => ({
+    [`${group}/a`]: slow(1500),
+    [`${group}/b`]: slow(100),
+    'zz/last': read + uvu(''),
+  });
+  const both = runTests(files('unit'), ['-v']);
+  assert.equal(
+    both.out.match(/^ok {3}\S+/gm)!.map((l) => l.slice(5)),
+    ['unit/a', 'unit/b', 'zz/last'],
+  );
+  if (availableParallelism() > 1) assert.match(both.out, /^\+\+--$/m);
+  assert.match(runTests(files('cli'), ['-v']).out, /^\+-\+-$/m);
 });
 
 test('a failing test is counted, shown, and ends in exit 1', () => {
