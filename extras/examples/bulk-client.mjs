@@ -5,6 +5,7 @@
 // Like mTCP's sample client it opens at least one connection a worker, writes --size bytes at a time for ever, and owns its
 // loop. Every connection is counted: exit code 1 when one failed, a byte was wrong, or nothing moved.
 import * as mtcp from 'flowring/mtcp';
+import { makeConnections } from './lib/connections.mjs';
 import { integer, number, peer, readOptions, share } from './lib/options.mjs';
 import { makePattern, patternAfter, wrongBytes } from './lib/pattern.mjs';
 
@@ -36,47 +37,28 @@ const TURN = 256;
 const pattern = makePattern(Math.max(size, 262144));
 const buffer = new Uint8Array(262144);
 const counters = mctx.counters.v;
-const ep = mtcp.epollCreate(mctx, 4096);
-const events = new mtcp.EpollEvents(256);
 
-// Connections are columns, by number k, which is also what their events carry.
-const socketOf = new Int32Array(connections).fill(-1);
+// Columns, by the connection's number.
 const at = new Int32Array(connections);
 const moved = new Float64Array(connections);
-let open = 0;
 let over = false;
 
-function watch(k, bits, operation) {
-  mtcp.epollCtl(mctx, ep, operation, socketOf[k], { events: bits, data: k });
-}
-
-function start(k) {
-  const s = mtcp.socket(mctx, mtcp.AF_INET, mtcp.SOCK_STREAM, 0);
-  counters[mtcp.C_APP_CONNECTIONS]++;
-  open++;
-  socketOf[k] = s;
-  const result = s < 0 ? s : mtcp.connect(mctx, s, server);
-  if (result < 0 && result !== -mtcp.EINPROGRESS) return fail(k, mtcp.errnoMessage(result));
-  watch(k, mtcp.EPOLLIN | (options.receive ? 0 : mtcp.EPOLLOUT), mtcp.EPOLL_CTL_ADD);
-}
-
-function finish(k) {
-  if (socketOf[k] >= 0) mtcp.close(mctx, socketOf[k]);
-  socketOf[k] = -1;
-  open--;
-}
-
-function fail(k, why) {
-  if (counters[mtcp.C_APP_FAILED]++ < 3) console.error(`bulk-client: worker ${mctx.worker}, connection ${k}: ${why}`);
-  finish(k);
-}
+const { socketOf, watch, finish, fail, run, eachOpen } = makeConnections(mctx, {
+  name: 'bulk-client',
+  server,
+  count: connections,
+  maxEvents: 256,
+  first: mtcp.EPOLLIN | (options.receive ? 0 : mtcp.EPOLLOUT),
+  send,
+  receive,
+});
 
 /** Has moved what it should: the server closes when it has everything. */
 function complete(k) {
   counters[mtcp.C_APP_OPERATIONS]++;
   if (options.receive) return finish(k);
   mtcp.shutdown(mctx, socketOf[k], mtcp.SHUT_WR);
-  watch(k, mtcp.EPOLLIN, mtcp.EPOLL_CTL_MOD);
+  watch(k, mtcp.EPOLLIN);
 }
 
 function send(k) {
@@ -105,33 +87,17 @@ function receive(k) {
   if (moved[k] >= quota) complete(k);
 }
 
-function serve(n) {
-  for (let i = 0; i < n; i++) {
-    const k = events.data[i];
-    if ((events.events[i] & mtcp.EPOLLERR) !== 0) {
-      fail(k, mtcp.errnoMessage(mtcp.getsockopt(mctx, socketOf[k], mtcp.SOL_SOCKET, mtcp.SO_ERROR)));
-    } else if ((events.events[i] & mtcp.EPOLLIN) !== 0) receive(k);
-    else send(k);
-  }
-}
-
 mtcp.initRss(mctx, mtcp.INADDR_ANY, 1, server.address, server.port);
-for (let k = 0; k < connections; k++) start(k);
-const began = mtcp.nowMs(mctx);
-const elapsedMs = () => (mtcp.nowMs(mctx) - began) | 0;
-while (open > 0) {
-  const n = mtcp.epollWait(mctx, ep, events, events.max, 100);
-  if (n < 0) break; // asked to stop
-  serve(n);
-  if (!over && elapsedMs() >= runMs) {
+const tookMs = run((elapsedMs) => {
+  if (!over && elapsedMs >= runMs) {
     over = true;
-    if (options.receive) for (let k = 0; k < connections; k++) if (socketOf[k] >= 0) complete(k);
+    if (options.receive) eachOpen(complete);
   }
-  if (over && elapsedMs() >= runMs + FINISH_MS) break;
-}
-for (let k = 0; k < connections; k++) if (socketOf[k] >= 0 && over) fail(k, 'the server does not end it');
+  return over && elapsedMs >= runMs + FINISH_MS;
+});
+if (over) eachOpen((k) => fail(k, 'the server does not end it'));
 
-const seconds = Math.max(elapsedMs(), 1) / 1000;
+const seconds = Math.max(tookMs, 1) / 1000;
 const bytes = moved.reduce((sum, n) => sum + n, 0);
 const [wrong, failed] = [counters[mtcp.C_APP_WRONG_BYTES], counters[mtcp.C_APP_FAILED]];
 if (!options.quiet) {

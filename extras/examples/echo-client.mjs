@@ -5,6 +5,7 @@
 // The program owns the loop here, as mTCP's do: while (epollWait(…)) runs the stack. Connections and messages are divided
 // among the workers. Exit code 1 when a byte was wrong, a connection failed, or nothing was done.
 import * as mtcp from 'flowring/mtcp';
+import { makeConnections } from './lib/connections.mjs';
 import { integer, number, peer, readOptions, share } from './lib/options.mjs';
 import { makePattern, patternAfter, patternStart, wrongBytes } from './lib/pattern.mjs';
 
@@ -31,48 +32,24 @@ const PIECE = 65536;
 const pattern = makePattern(PIECE);
 const buffer = new Uint8Array(PIECE);
 const counters = mctx.counters.v;
-const ep = mtcp.epollCreate(mctx, 4096);
-const events = new mtcp.EpollEvents(1024);
-const interest = { events: 0, data: 0 };
 
-// Connections are columns, by number k: no objects, so nothing is allocated while it runs.
-const socketOf = new Int32Array(connections).fill(-1);
+// Columns, by the connection's number.
 const sendAt = new Int32Array(connections).map((_, k) => patternStart(k * mctx.workers + mctx.worker));
 const checkAt = Int32Array.from(sendAt);
 const toSend = new Int32Array(connections);
 const toCheck = new Int32Array(connections);
-const watched = new Int32Array(connections);
-let open = 0;
 let begun = 0;
 let finishing = false;
 
-function start(k) {
-  const s = mtcp.socket(mctx, mtcp.AF_INET, mtcp.SOCK_STREAM, 0);
-  counters[mtcp.C_APP_CONNECTIONS]++;
-  open++;
-  socketOf[k] = s;
-  const result = s < 0 ? s : mtcp.connect(mctx, s, server);
-  if (result < 0 && result !== -mtcp.EINPROGRESS) return fail(k, mtcp.errnoMessage(result));
-  watch(k, mtcp.EPOLLIN | mtcp.EPOLLOUT, mtcp.EPOLL_CTL_ADD);
-}
-
-function watch(k, wanted, operation) {
-  if (watched[k] === wanted) return;
-  watched[k] = interest.events = wanted;
-  interest.data = k;
-  mtcp.epollCtl(mctx, ep, operation, socketOf[k], interest);
-}
-
-function finish(k) {
-  if (socketOf[k] >= 0) mtcp.close(mctx, socketOf[k]);
-  socketOf[k] = -1;
-  open--;
-}
-
-function fail(k, why) {
-  if (counters[mtcp.C_APP_FAILED]++ < 3) console.error(`echo-client: worker ${mctx.worker}, connection ${k}: ${why}`);
-  finish(k);
-}
+const { socketOf, watch, finish, fail, run, eachOpen } = makeConnections(mctx, {
+  name: 'echo-client',
+  server,
+  count: connections,
+  maxEvents: 1024,
+  first: mtcp.EPOLLIN | mtcp.EPOLLOUT,
+  send,
+  receive,
+});
 
 /** Sends what the connection owes; begins the next message when the last one has come back. */
 function send(k) {
@@ -83,12 +60,12 @@ function send(k) {
   }
   while (toSend[k] > 0) {
     const n = mtcp.write(mctx, socketOf[k], pattern, sendAt[k], Math.min(toSend[k], PIECE));
-    if (n === -mtcp.EAGAIN) return watch(k, mtcp.EPOLLIN | mtcp.EPOLLOUT, mtcp.EPOLL_CTL_MOD);
+    if (n === -mtcp.EAGAIN) return watch(k, mtcp.EPOLLIN | mtcp.EPOLLOUT);
     if (n < 0) return fail(k, mtcp.errnoMessage(n));
     sendAt[k] = patternAfter(sendAt[k], n);
     toSend[k] -= n;
   }
-  watch(k, mtcp.EPOLLIN, mtcp.EPOLL_CTL_MOD);
+  watch(k, mtcp.EPOLLIN);
 }
 
 /** Checks what came back, and goes on. */
@@ -106,30 +83,13 @@ function receive(k) {
   send(k);
 }
 
-function serve(n) {
-  for (let i = 0; i < n; i++) {
-    const k = events.data[i];
-    if ((events.events[i] & mtcp.EPOLLERR) !== 0) {
-      fail(k, mtcp.errnoMessage(mtcp.getsockopt(mctx, socketOf[k], mtcp.SOL_SOCKET, mtcp.SO_ERROR)));
-    } else if ((events.events[i] & mtcp.EPOLLIN) !== 0) receive(k);
-    else send(k);
-  }
-}
+const tookMs = run((elapsedMs) => {
+  finishing ||= elapsedMs >= runMs;
+  return finishing && elapsedMs >= runMs + FINISH_MS;
+});
+if (finishing) eachOpen((k) => fail(k, 'no answer'));
 
-for (let k = 0; k < connections; k++) start(k);
-const began = mtcp.nowMs(mctx);
-const elapsedMs = () => (mtcp.nowMs(mctx) - began) | 0;
-
-while (open > 0) {
-  const n = mtcp.epollWait(mctx, ep, events, events.max, 100);
-  if (n < 0) break; // asked to stop
-  serve(n);
-  finishing ||= elapsedMs() >= runMs;
-  if (finishing && elapsedMs() >= runMs + FINISH_MS) break;
-}
-for (let k = 0; k < connections; k++) if (socketOf[k] >= 0 && finishing) fail(k, 'no answer');
-
-const seconds = Math.max(elapsedMs(), 1) / 1000;
+const seconds = Math.max(tookMs, 1) / 1000;
 const [done, bytes] = [counters[mtcp.C_APP_OPERATIONS], counters[mtcp.C_APP_BYTES_VERIFIED]];
 const [wrong, failed] = [counters[mtcp.C_APP_WRONG_BYTES], counters[mtcp.C_APP_FAILED]];
 const rates = `${Math.round(done / seconds)}/s, ${((bytes * 16) / seconds / 1e9).toFixed(3)} Gbit/s both ways`;
