@@ -32,6 +32,8 @@ struct Memory {
 namespace {
 
 constexpr int32_t kMemories = 1 << 16;
+// Least size of a memory that is worth huge pages: less might not hold one that is aligned.
+constexpr size_t kHugeFrom = 4u << 20;
 
 // Never destroyed: deleters may run after static destructors.
 struct Table {
@@ -89,6 +91,15 @@ void deleteMapping(void*, void* hint) { drop(static_cast<Memory*>(hint)); }
 
 Memory* lookup(int32_t id) { return id > 0 && id < kMemories ? table().slot[id].load() : nullptr; }
 
+// Asks for pages of 2 MiB where the kernel gives them on request (transparent_hugepage: madvise, most distributions' default): frames,
+// connections and the flow table are touched at random places, and each touch of a page of 4 KiB is a miss of the TLB, in a virtual
+// machine a walk through two tables. Pages that were touched before stay as they are. A kernel without them says no, and that is all.
+void wantHugePages(void* at, size_t bytes) {
+  const uintptr_t page = 4096, from = (reinterpret_cast<uintptr_t>(at) + page - 1) & ~(page - 1);
+  const uintptr_t to = (reinterpret_cast<uintptr_t>(at) + bytes) & ~(page - 1);
+  if (bytes >= kHugeFrom && from < to) madvise(reinterpret_cast<void*>(from), to - from, MADV_HUGEPAGE);
+}
+
 // A mapping of `bytes`, or null with errno. `path` only for files.
 void* map(const std::string& kind, size_t bytes, const std::string& path) {
   if (kind == "file") {
@@ -109,10 +120,12 @@ void* map(const std::string& kind, size_t bytes, const std::string& path) {
     errno = err;
     return nullptr;
   }
-  int flags = MAP_SHARED | MAP_ANONYMOUS;
-  if (kind == "hugepages") flags |= MAP_HUGETLB | MAP_POPULATE;
+  // Private to the process, not to a thread: shared anonymous memory is a file of tmpfs, which is given no huge pages by default.
+  const int flags = kind == "hugepages" ? MAP_SHARED | MAP_ANONYMOUS | MAP_HUGETLB | MAP_POPULATE : MAP_PRIVATE | MAP_ANONYMOUS;
   void* p = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, flags, -1, 0);
-  return p == MAP_FAILED ? nullptr : p;
+  if (p == MAP_FAILED) return nullptr;
+  wantHugePages(p, bytes);
+  return p;
 }
 
 // createRegion(bytes, kind, path) -> { id, memory } | null when this runtime cannot wrap foreign memory
@@ -185,6 +198,7 @@ napi_value registerMemory(napi_env env, napi_callback_info info) {
   napi_value buffer;
   if (napi_get_typedarray_info(env, a[0], &type, &length, &data, &buffer, nullptr) != napi_ok || type != napi_uint8_array || length == 0)
     return fail(env, "EINVAL", "registerMemory wants a non-empty Uint8Array over a SharedArrayBuffer");
+  wantHugePages(data, length);
   auto* m = new Memory{0, 0, static_cast<uint8_t*>(data), length, 1, false, false, pinBackingStore(env, buffer), {}};
   bool room;
   {

@@ -9,6 +9,7 @@ class Wire {
 
   constructor(socket, flow) {
     this.socket = socket;
+    this.flow = flow;
     socket.on('connect', () => flow.opened());
     socket.on('data', (data) => flow.received(data, data.length));
     socket.on('drain', () => {
@@ -18,9 +19,14 @@ class Wire {
     socket.on('error', () => socket.destroy());
     socket.on('end', () => {
       socket.destroy();
-      flow.ended();
+      this.over();
     });
-    socket.on('close', () => flow.ended());
+    socket.on('close', () => this.over());
+  }
+
+  /** The flow may have its next connection already. */
+  over() {
+    if (this.flow.wire === this) this.flow.ended();
   }
 
   write(bytes, offset, length) {

@@ -12,12 +12,20 @@ const interest = { events: 0, data: 0 };
 const wires = [];
 
 class Wire {
+  s = -1;
   waits = 0;
   up = false;
 
-  constructor(s, flow) {
-    this.s = s;
+  constructor(flow) {
     this.flow = flow;
+  }
+
+  /** Carries socket `s` from here on. */
+  begin(s) {
+    this.s = s;
+    this.waits = 0;
+    this.up = false;
+    wires[s] = this;
     this.watch(mtcp.EPOLLIN | mtcp.EPOLLOUT, mtcp.EPOLL_CTL_ADD);
   }
 
@@ -124,13 +132,14 @@ function open(load, flow) {
   if (load.mode === 'udp') return openDatagrams(load, flow);
   const s = mtcp.socket(mctx, mtcp.AF_INET, mtcp.SOCK_STREAM, 0);
   const result = s < 0 ? s : mtcp.connect(mctx, s, load);
-  flow.wire = null;
   if (result < 0 && result !== -mtcp.EINPROGRESS) {
+    flow.wire = null;
     if (s >= 0) mtcp.close(mctx, s);
     setTimeout(() => flow.ended(), 1);
     return;
   }
-  flow.wire = wires[s] = new Wire(s, flow);
+  flow.wire ??= new Wire(flow);
+  flow.wire.begin(s);
 }
 
 mtcp.run(mctx, ep, (events, n) => {

@@ -4,7 +4,7 @@
  * The hash is keyed (HalfSipHash-1-3), so that a peer cannot choose tuples that collide.
  */
 import type { Arena } from './env.ts';
-import { halfSip } from './tcp/isn.ts';
+import { halfSipTable } from './tcp/isn.ts';
 import type { Tcb } from './tcp/tcb.ts';
 
 export const flowSlots = (connections: number): number => 2 ** Math.ceil(Math.log2(Math.max(16, connections * 2)));
@@ -34,7 +34,7 @@ export class FlowTable {
 
   // hot: per packet
   hash(remoteIp: number, localIp: number, ports: number): number {
-    return halfSip(this.k0, this.k1, remoteIp, localIp, ports, 1, 3);
+    return halfSipTable(this.k0, this.k1, remoteIp, localIp, ports);
   }
 
   // hot: per packet

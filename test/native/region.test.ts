@@ -16,6 +16,17 @@ const self = fileURLToPath(import.meta.url);
 const BYTES = 4 << 20;
 const ADDS = 50000;
 
+/** KiB of this process's mappings that are marked for huge pages (VmFlags hg). */
+function hugeKiB(): number {
+  let size = 0;
+  let sum = 0;
+  for (const line of readFileSync('/proc/self/smaps', 'latin1').split('\n')) {
+    if (line.startsWith('Size:')) size = Number(/\d+/.exec(line)![0]);
+    else if (line.startsWith('VmFlags:') && / hg( |$)/.test(line)) sum += size;
+  }
+  return sum;
+}
+
 /** A worker: adds to word 0, says so, then obeys: drop, spin, exit. */
 function workerMain(): void {
   let words: Int32Array | null = new Int32Array((workerData as { memory: SharedArrayBuffer }).memory);
@@ -188,6 +199,22 @@ function exitTests(native: Native): void {
     assert.is(r.code, 7, r.output);
     assert.match(r.path, /flowring-test-/);
     assert.not.ok(existsSync(r.path), `${r.path} was left behind`);
+  });
+
+  test('large memory asks for huge pages, small does not', () => {
+    if (!existsSync('/sys/kernel/mm/transparent_hugepage')) return;
+    // What tests before this one dropped must not go meanwhile.
+    for (let i = 0; i < 3; i++) global.gc!();
+    const before = hugeKiB();
+    const region = native.createRegion({ bytes: 16 << 20, kind: 'anonymous' });
+    assert.ok(hugeKiB() - before >= 16384, 'a region');
+    const made = new Uint8Array(new SharedArrayBuffer(16 << 20));
+    const id = native.registerMemory(made);
+    // It does not begin at a page: one may be missing at each end.
+    assert.ok(hugeKiB() - before >= 2 * 16384 - 8, 'memory of V8');
+    const small = native.registerMemory(new Uint8Array(new SharedArrayBuffer(1 << 20)));
+    assert.ok(hugeKiB() - before < 2 * 16384 + 1024);
+    for (const m of [region.id, id, small]) native.releaseMemory(m);
   });
 
   test('what cannot be mapped is said with size, kind and reason', () => {

@@ -16,6 +16,7 @@ import * as socketsNumbers from '../sockets.ts';
 import type { Transmit } from '../transmit.ts';
 import { AgeList } from './ageList.ts';
 import { ChallengeLimit } from './challengeLimit.ts';
+import { FreedPorts } from './freedPorts.ts';
 import { IsnGenerator } from './isn.ts';
 import { rangesOf, Scoreboard } from './recovery/scoreboard.ts';
 import * as statesNumbers from './states.ts';
@@ -78,6 +79,8 @@ export class Machine {
   readonly waiting: AgeList;
   readonly opening: AgeList;
   readonly moves: Moves;
+  /** Local ports that connections to a destination without free ones give back. */
+  readonly freed = new FreedPorts();
   readonly transmit: Transmit;
   readonly neighbor: Neighbor;
   readonly isn: IsnGenerator;
@@ -359,7 +362,10 @@ export class Machine {
     t.lifeAt[c] = 0;
     t.keepAt[c] = 0;
     t.ackDue[c] = 0;
-    if ((t.flags[c] & T_HASHED) !== 0) this.flows.remove(c);
+    if ((t.flags[c] & T_HASHED) !== 0) {
+      this.flows.remove(c);
+      this.freed.note(t.remoteIp[c], t.ports[c]);
+    }
     t.flags[c] &= ~T_HASHED;
   }
 

@@ -80,8 +80,20 @@ test('ports to one destination run out: the oldest TIME_WAIT among them gives up
   assert.is(t.sockets.state(s), SYN_SENT);
   // Nothing to take: every port to 9001 is opening.
   let last = -EINPROGRESS;
-  for (let i = 0; i < 1000 && last === -EINPROGRESS; i++) last = t.sockets.connect(t.sockets.open(), PEER, 9001);
+  let opening = s;
+  for (let i = 0; i < 1000 && last === -EINPROGRESS; i++) {
+    const next = t.sockets.open();
+    last = t.sockets.connect(next, PEER, 9001);
+    if (last === -EINPROGRESS) opening = next;
+  }
   assert.is(last, -EADDRNOTAVAIL);
+  // One of them ends: its port is known without a search, and nobody else gets it twice.
+  const given = t.sockets.localPort(opening);
+  t.sockets.close(opening);
+  const heir = t.sockets.open();
+  assert.is(t.sockets.connect(heir, PEER, 9001), -EINPROGRESS);
+  assert.is(t.sockets.localPort(heir), given);
+  assert.is(t.sockets.connect(t.sockets.open(), PEER, 9001), -EADDRNOTAVAIL);
   t.breath();
   t.out.length = 0;
   t.end();
