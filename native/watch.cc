@@ -3,6 +3,9 @@
 //
 // A thread that wakes wants to look at its rings, not to tidy up: libuv goes on watching, unreferenced, and the timer runs on, until
 // something of the set is ready while nobody sleeps. Mostly the next sleep comes before, and finds both in place.
+//
+// The port's descriptors leave the set with it: a device in an epoll set wakes that set for every frame that comes and for every one
+// whose memory is free again, which is CPU a frame on both sides.
 #include "watch.h"
 
 #include <errno.h>
@@ -47,9 +50,12 @@ struct Watch {
   napi_async_cleanup_hook_handle hook = nullptr;
   uv_poll_s* handle = nullptr;
   int set = -1, timer = -1, bell = -1;
+  // The port's.
+  int fds[kWatchedMax], count = 0;
   // Somebody sleeps; libuv watches.
   bool armed = false, watching = false, closing = false;
 
+  void enter();
   void disarm();
   void still();
   void close();
@@ -68,6 +74,18 @@ void setTimer(int timer, int32_t ms) {
   timerfd_settime(timer, 0, &t, nullptr);  // 0 silences one that rang
 }
 
+int addTo(int set, int fd) {
+  epoll_event e{};
+  e.events = EPOLLIN;
+  e.data.fd = fd;
+  return epoll_ctl(set, EPOLL_CTL_ADD, fd, &e) == 0 ? 0 : errno;
+}
+
+// A device that was closed has /dev/null in its place, which takes no part in epoll: nothing will come from there.
+void Watch::enter() {
+  for (int i = 0; i < count; i++) addTo(set, fds[i]);
+}
+
 void Watch::disarm() {
   if (!armed) return;
   armed = false;
@@ -79,6 +97,7 @@ void Watch::still() {
   watching = false;
   uv_poll_stop(handle);
   setTimer(timer, 0);
+  for (int i = 0; i < count; i++) epoll_ctl(set, EPOLL_CTL_DEL, fds[i], nullptr);
 }
 
 void Watch::call() {
@@ -134,6 +153,7 @@ napi_value arm(napi_env env, napi_callback_info info) {
   Watch* w = of(a.data);
   if (w == nullptr || w->closing || w->armed) return nullptr;
   const int32_t ms = a.i32(0);
+  if (!w->watching) w->enter();
   setTimer(w->timer, ms < 1 ? 1 : ms);
   if (!w->watching && uv_poll_start(w->handle, kUvReadable, ready) != 0) return fail(env, "EIO", "watch: libuv refuses to poll");
   w->watching = w->armed = true;
@@ -153,13 +173,6 @@ napi_value close(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
-int addTo(int set, int fd) {
-  epoll_event e{};
-  e.events = EPOLLIN;
-  e.data.fd = fd;
-  return epoll_ctl(set, EPOLL_CTL_ADD, fd, &e) == 0 ? 0 : errno;
-}
-
 }  // namespace
 
 napi_value makeWatch(napi_env env, const int* fds, int n, int bellFd, napi_value wake) {
@@ -173,7 +186,7 @@ napi_value makeWatch(napi_env env, const int* fds, int n, int bellFd, napi_value
   w->timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
   int err = w->set < 0 || w->timer < 0 ? errno : addTo(w->set, w->timer);
   if (err == 0 && bellFd >= 0) err = addTo(w->set, bellFd);
-  for (int i = 0; err == 0 && i < n; i++) err = addTo(w->set, fds[i]);
+  for (int i = 0; err == 0 && i < n && i < kWatchedMax; i++) w->fds[w->count++] = fds[i];
   if (err != 0) {
     delete w;
     return failErrno(env, "watch", err);
