@@ -6,6 +6,7 @@
 
 #include "addon.h"
 #include "port.h"
+#include "ports/vnet.h"
 #include "region.h"
 #include "watch.h"
 
@@ -208,6 +209,7 @@ napi_value attachPort(napi_env env, napi_callback_info info) {
     t->m.own = reinterpret_cast<int32_t*>(t->own.base());
     t->m.capacity = static_cast<int32_t>(t->own.bytes() / 4) - P_STACK;
     if (t->m.capacity < t->m.frames.frames || t->m.own[P_FREE] < 0 || t->m.own[P_FREE] > t->m.capacity) why = "the port's own block does not hold one id a frame";
+    else if (t->m.frames.headroom < kVnetBytes) why = "frames have no headroom for a virtio-net header";
   }
   if (why.empty()) {
     std::lock_guard<std::mutex> lock(ports().mutex);

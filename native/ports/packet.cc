@@ -46,6 +46,8 @@ constexpr uint32_t kSlotBytes = 69632;
 constexpr uint32_t kBlockBytes = 1 << 20, kBlockSlots = kBlockBytes / kSlotBytes;
 constexpr int kSendBufferBytes = 8 << 20;
 constexpr int32_t kBatch = 16;
+// Empty looks at the ring are many a millisecond, what `lookAround` finds out is news at most so often.
+constexpr int64_t kLookNs = 50'000;
 // A device that takes nothing for so long drops what waits for it.
 constexpr int64_t kStallNs = 100'000'000;
 constexpr int32_t kVlanBytes = 4;
@@ -146,6 +148,7 @@ class Packet final : public PolledDevice {
   size_t ringBytes_ = 0;
   uint32_t slots_ = 0, next_ = 0;
   Datagrams split_;  // of the slot that is next
+  int64_t lookedAt_ = 0;
   // Sending may be another thread's business: nothing below is the receiver's.
   int64_t fullSince_ = 0;
   VnetHeader vnet_[kBatch];
@@ -441,7 +444,11 @@ bool Packet::wait(PortMemory& m, int bellFd, int ms) {
   if (closed_.load()) return false;
   // The last look before sleeping: the ring is memory.
   if (ms == 0 && bellFd < 0) {
-    if (!filled()) lookAround(m);
+    if (filled()) return true;
+    const int64_t now = nowNs();
+    if (now - lookedAt_ < kLookNs) return false;
+    lookedAt_ = now;
+    lookAround(m);
     return filled();
   }
   return PolledDevice::wait(m, bellFd, ms);

@@ -44,7 +44,10 @@ class Tap final : public PolledDevice {
   int32_t predHdr_ = 66, predGso_ = 1448, sinceTrain_ = kSmallAfter;
   // Receiving and sending have their own: they may be two threads' business.
   VnetHeader vnet_{}, txVnet_{};
-  iovec iov_[TRAIN_LINKS_MAX + 3], txIov_[kFrameIovecs];
+  iovec iov_[TRAIN_LINKS_MAX + 1], txIov_[kFrameIovecs];
+  // Where the frame begins that the plan reads, behind its header, and what link 0 takes of it.
+  uint8_t* first_ = nullptr;
+  int32_t inFirst_ = 0;
   std::unique_ptr<uint8_t[]> bounce_{new uint8_t[kBounceBytes]};
 };
 
@@ -155,24 +158,26 @@ int Tap::open(const PortOptions& asked, PortFacts& facts, std::string& what) {
   return setUp(options, facts, what);
 }
 
-// iov_ for one read over frames off the free stack: header, link 0, further links, the bounce buffer. Returns the links planned.
+// iov_ for one read over frames off the free stack: link 0 with the header in its headroom, further links, the bounce buffer.
+// Returns the links planned.
 int32_t Tap::plan(const PortMemory& m, int32_t free) {
   const Frames& t = m.frames;
   const int32_t* stack = m.own + P_STACK;
   const int32_t room = t.frameBytes - t.headroom;
   const bool bulk = sinceTrain_ < kSmallAfter;
   int32_t links = 1;
-  iov_[0] = {&vnet_, kVnetBytes};
-  iov_[1] = {t.packet + t.offset[stack[free - 1]] + t.headroom, static_cast<size_t>(bulk ? predHdr_ + predGso_ : room)};
+  first_ = t.packet + t.offset[stack[free - 1]] + t.headroom;
+  inFirst_ = bulk ? predHdr_ + predGso_ : room;
+  iov_[0] = {first_ - kVnetBytes, static_cast<size_t>(kVnetBytes + inFirst_)};
   if (bulk) {
     const int32_t want = 1 + (65535 + predGso_ - 1) / predGso_;
     while (links < free && links < want && links < TRAIN_LINKS_MAX) {
       const int32_t f = stack[free - 1 - links];
-      iov_[1 + links] = {t.packet + t.offset[f] + t.headroom + predHdr_, static_cast<size_t>(predGso_)};
+      iov_[links] = {t.packet + t.offset[f] + t.headroom + predHdr_, static_cast<size_t>(predGso_)};
       links++;
     }
   }
-  iov_[1 + links] = {bounce_.get(), kBounceBytes};
+  iov_[links] = {bounce_.get(), kBounceBytes};
   return links;
 }
 
@@ -183,12 +188,13 @@ int32_t Tap::rxBurst(PortMemory& m, int32_t* desc, int32_t max) {
     const int32_t free = m.own[P_FREE];
     if (free == 0) break;  // frames stay in the kernel's queue
     const int32_t planned = plan(m, free);
-    const ssize_t r = readv(fd_, iov_, planned + 2);
+    const ssize_t r = readv(fd_, iov_, planned + 1);
     if (r < 0 && errno == EINTR) continue;
     if (r <= kVnetBytes) {
       if (r < 0 && errno != EAGAIN) m.own[P_ERRNO] = errno;
       break;
     }
+    memcpy(&vnet_, first_ - kVnetBytes, kVnetBytes);
     if (receive(m, desc + n * DESC_WORDS, static_cast<int32_t>(r) - kVnetBytes, planned)) n++;
   }
   if (n > 0 && m.own[P_LINK] == ENETDOWN) m.own[P_LINK] = 0;
@@ -199,12 +205,11 @@ int32_t Tap::rxBurst(PortMemory& m, int32_t* desc, int32_t max) {
 bool Tap::receive(PortMemory& m, int32_t* d, int32_t len, int32_t planned) {
   const Frames& t = m.frames;
   const int32_t free = m.own[P_FREE];
-  const int32_t inFirst = static_cast<int32_t>(iov_[1].iov_len);
   if (!isGso(vnet_)) {
     if (sinceTrain_ < kSmallAfter) sinceTrain_++;
     // Longer than link 0 was planned for: one frame if it fits, else nothing.
     int32_t links = 0;
-    if (len > inFirst && (len > t.frameBytes - t.headroom || !rescatter(m, len, planned, len, 0, &links))) {
+    if (len > inFirst_ && (len > t.frameBytes - t.headroom || !rescatter(m, len, planned, len, 0, &links))) {
       m.own[P_DROPS + DROP_TRUNCATED]++;
       return false;
     }
@@ -213,12 +218,12 @@ bool Tap::receive(PortMemory& m, int32_t* d, int32_t len, int32_t planned) {
   }
   sinceTrain_ = 0;
   TrainPlan p;
-  const int32_t reason = planTrain(t, vnet_, static_cast<uint8_t*>(iov_[1].iov_base), len < inFirst ? len : inFirst, len, mtu_, free, p);
+  const int32_t reason = planTrain(t, vnet_, first_, len < inFirst_ ? len : inFirst_, len, mtu_, free, p);
   if (reason != DROP_NONE) {
     m.own[P_DROPS + reason]++;
     return false;
   }
-  const bool asPlanned = planned >= p.links && inFirst == p.hdr + p.gso && (p.links == 1 || (predHdr_ == p.hdr && predGso_ == p.gso && planned > 1));
+  const bool asPlanned = planned >= p.links && inFirst_ == p.hdr + p.gso && (p.links == 1 || (predHdr_ == p.hdr && predGso_ == p.gso && planned > 1));
   if (!asPlanned && !rescatter(m, len, planned, p.hdr, p.gso, &p.links)) {
     m.own[P_DROPS + DROP_TRUNCATED]++;
     return false;
@@ -237,14 +242,15 @@ bool Tap::rescatter(PortMemory& m, int32_t len, int32_t planned, int32_t hdr, in
   const Frames& t = m.frames;
   const int32_t free = m.own[P_FREE];
   const int32_t* stack = m.own + P_STACK;
-  int32_t inFrames = 0;
-  for (int32_t i = 1; i <= planned; i++) inFrames += static_cast<int32_t>(iov_[i].iov_len);
+  int32_t inFrames = inFirst_;
+  for (int32_t i = 1; i < planned; i++) inFrames += static_cast<int32_t>(iov_[i].iov_len);
   if (len > kBounceBytes) return false;
   // What already overflowed into the bounce buffer moves behind the pieces.
   if (len > inFrames) memmove(bounce_.get() + inFrames, bounce_.get(), static_cast<size_t>(len - inFrames));
-  for (int32_t i = 1, done = 0; i <= planned && done < len; i++) {
-    const int32_t piece = static_cast<int32_t>(iov_[i].iov_len) < len - done ? static_cast<int32_t>(iov_[i].iov_len) : len - done;
-    memcpy(bounce_.get() + done, iov_[i].iov_base, static_cast<size_t>(piece));
+  for (int32_t i = 0, done = 0; i < planned && done < len; i++) {
+    const int32_t room = i == 0 ? inFirst_ : static_cast<int32_t>(iov_[i].iov_len);
+    const int32_t piece = room < len - done ? room : len - done;
+    memcpy(bounce_.get() + done, i == 0 ? first_ : iov_[i].iov_base, static_cast<size_t>(piece));
     done += piece;
   }
   m.own[P_RX_RESCATTER]++;
@@ -267,7 +273,7 @@ int32_t Tap::txBurst(PortMemory& m, int32_t* desc, int32_t n) {
     int32_t count = 0;
     if (gatherFrame(m, d, txVnet_, txIov_, &count)) {
       ssize_t r;
-      do r = writev(fd_, txIov_, count);
+      do r = count == 1 ? write(fd_, txIov_[0].iov_base, txIov_[0].iov_len) : writev(fd_, txIov_, count);
       while (r < 0 && errno == EINTR);
       if (r < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return i;
       if (r < 0) {

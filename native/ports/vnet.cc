@@ -67,16 +67,10 @@ void describeFrame(PortMemory& m, int32_t* d, const VnetHeader& v, int32_t len, 
   d[D_HASH] = 0;
 }
 
-bool gatherFrame(PortMemory& m, const int32_t* d, VnetHeader& v, iovec* iov, int32_t* count) {
+static bool completeFrame(PortMemory& m, const int32_t* d, uint8_t* eth, VnetHeader& v, iovec* iov, int32_t* count) {
   const Frames& t = m.frames;
-  uint8_t* eth = t.believe(d);
-  const int32_t linear = d[D_DATA] & 0xffff, flags = d[D_FLAGS_GSO];
+  const int32_t flags = d[D_FLAGS_GSO];
   const bool train = (flags & F_TRAIN) != 0;
-  v = VnetHeader{};
-  if (eth == nullptr || linear < 14 || (train ? !t.chainSound(d) : d[D_TOTAL] != linear)) return false;
-  iov[0] = {&v, kVnetBytes};
-  iov[1] = {eth, static_cast<size_t>(linear)};
-  *count = 2;
   if (!train && (flags & F_CSUM_PARTIAL) == 0) return true;
   const int32_t l3 = (d[D_OFFSETS] >> 8) & 0xff, l4 = static_cast<int32_t>(static_cast<uint32_t>(d[D_OFFSETS]) >> 16);
   const int32_t hdr = headerBytes(d, eth);
@@ -97,6 +91,26 @@ bool gatherFrame(PortMemory& m, const int32_t* d, VnetHeader& v, iovec* iov, int
     v.hdrLen = static_cast<uint16_t>(hdr);
   }
   for (int32_t f = t.next[d[D_FRAME]]; f != -1; f = t.next[f]) iov[(*count)++] = {t.packet + t.offset[f] + pay, static_cast<size_t>(t.length[f])};
+  return true;
+}
+
+bool gatherFrame(PortMemory& m, const int32_t* d, VnetHeader& v, iovec* iov, int32_t* count) {
+  const Frames& t = m.frames;
+  uint8_t* eth = t.believe(d);
+  const int32_t linear = d[D_DATA] & 0xffff;
+  v = VnetHeader{};
+  if (eth == nullptr || linear < 14 || ((d[D_FLAGS_GSO] & F_TRAIN) != 0 ? !t.chainSound(d) : d[D_TOTAL] != linear)) return false;
+  const bool room = static_cast<int32_t>(static_cast<uint32_t>(d[D_DATA]) >> 16) >= kVnetBytes;
+  if (room) {
+    iov[0] = {eth - kVnetBytes, static_cast<size_t>(linear + kVnetBytes)};
+    *count = 1;
+  } else {
+    iov[0] = {&v, kVnetBytes};
+    iov[1] = {eth, static_cast<size_t>(linear)};
+    *count = 2;
+  }
+  if (!completeFrame(m, d, eth, v, iov, count)) return false;
+  if (room) memcpy(eth - kVnetBytes, &v, kVnetBytes);
   return true;
 }
 

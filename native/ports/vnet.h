@@ -38,7 +38,8 @@ int32_t planTrain(const Frames& t, const VnetHeader& v, const uint8_t* head, int
 // single frame has one link and `hdr` = `len`. `vouched`: its checksum was verified on the way.
 void describeFrame(PortMemory& m, int32_t* d, const VnetHeader& v, int32_t len, const TrainPlan& plan, bool vouched);
 
-// The pieces of a frame to be sent, its virtio-net header first. False: it is not to be believed.
+// The pieces of a frame to be sent, its virtio-net header first: in the frame's headroom, so that most frames are one piece, else in
+// `v`. False: it is not to be believed.
 bool gatherFrame(PortMemory& m, const int32_t* d, VnetHeader& v, iovec* iov, int32_t* count);
 
 }  // namespace flowring
