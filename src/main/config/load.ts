@@ -85,6 +85,12 @@ const RESOLVE: Readonly<Record<string, (c: Config, machine: Machine) => number |
   },
   workers: (c, machine) => autoWorkers(c.cpus, c.layout, machine, MAX_WORKERS),
   'idle.spins': (c) => SPINS[c.idle],
+  // Two threads, or two stacks of a switch, that hand over bursts of 64 move in lockstep. A kernel behind a device does not wait for
+  // the burst: there a larger one gives its end more to do before it sleeps again, and a wake-up is what costs most.
+  burst: (c) => {
+    const alone = c.layout === 'inline' || c.layout === 'run-to-completion';
+    return c.nic === 'switch' || !alone ? 16 : 64;
+  },
   'background.threads': (c, machine) => {
     const listed = c.backgroundCpus === 'auto' || c.backgroundCpus === 'none' ? null : parseCpus(c.backgroundCpus);
     return Array.isArray(listed) ? Math.max(1, listed.length) : Math.max(1, machine.allowed.length - c.workers);

@@ -476,4 +476,13 @@ test('docs/config.md and the JSON Schema are current', () => {
 });
 
 process.stdout.write(`SEED=${SEED}\n`);
+test('burst auto: small where threads hand over to one another, large where a device stands behind the stack itself', () => {
+  const burstOf = (...sets: string[]): number => load({ sets: ['address=192.0.2.2/24', 'workers=1', ...sets] }).values.burst;
+  assert.is(burstOf('nic=switch', 'layout=inline'), 16);
+  assert.is(burstOf('nic=packet:veth1', 'layout=dispatcher'), 16);
+  assert.is(burstOf('nic=packet:veth1', 'layout=inline'), 64);
+  assert.is(burstOf('nic=tap:tap0', 'layout=run-to-completion'), 64);
+  assert.is(burstOf('nic=tap:tap0', 'layout=inline', 'burst=16'), 16);
+});
+
 test.run();
