@@ -16,6 +16,21 @@ export function reformatArena(block: SharedArrayBuffer): void {
   checkHeader(block, KIND_ARENA).fill(0, H_BYTES + 1);
 }
 
+const PAGE_WORDS = 1024;
+
+/** Zeroes words of an arena, but only pages that are not zero: what nobody has written to yet is no memory and stays none. */
+export function clearWords(i32: Int32Array, at: number, words: number): void {
+  for (const end = at + words; at < end; ) {
+    const next = Math.min(end, (at | (PAGE_WORDS - 1)) + 1);
+    for (let k = at; k < next; k++) {
+      if (i32[k] === 0) continue;
+      i32.fill(0, k, next);
+      break;
+    }
+    at = next;
+  }
+}
+
 export class SharedArena {
   readonly memory: SharedArrayBuffer;
   readonly u8: Uint8Array;

@@ -3,6 +3,7 @@
  * probing, deletion by backward shift, so there are no tombstones and a lookup ends at the first empty slot.
  * The hash is keyed (HalfSipHash-1-3), so that a peer cannot choose tuples that collide.
  */
+import { clearWords } from '../rings/arena.ts';
 import type { Arena } from './env.ts';
 import { halfSipTable } from './tcp/isn.ts';
 import type { Tcb } from './tcp/tcb.ts';
@@ -22,7 +23,9 @@ export class FlowTable {
 
   constructor(arena: Arena, tcb: Tcb, k0: number, k1: number) {
     const slots = flowSlots(tcb.connections);
-    this.table = new Int32Array(arena.memory, arena.take(slots * 2) * 4, slots * 2).fill(0);
+    const at = arena.take(slots * 2);
+    clearWords(arena.i32, at, slots * 2);
+    this.table = new Int32Array(arena.memory, at * 4, slots * 2);
     this.mask = slots - 1;
     this.k0 = k0;
     this.k1 = k1;

@@ -4,6 +4,7 @@
  * Entries are unlinked lazily by the consumer; a socket freed meanwhile stays listed, shows no event, and is reaped
  * when the consumer unlinks it, so an id is never given out again while it stands on a list.
  */
+import { clearWords } from '../rings/arena.ts';
 import type { Arena } from './env.ts';
 import * as socketsNumbers from './sockets.ts';
 import type { ReadyList, SocketKind } from './sockets.ts';
@@ -38,7 +39,9 @@ export class Ready implements ReadyList {
 
   /** For `ids` sockets of all kinds. */
   constructor(arena: Arena, ids: number) {
-    this.words = new Int32Array(arena.memory, arena.take(readyWords(ids)) * 4, readyWords(ids)).fill(0);
+    const at = arena.take(readyWords(ids));
+    clearWords(arena.i32, at, readyWords(ids));
+    this.words = new Int32Array(arena.memory, at * 4, readyWords(ids));
   }
 
   /** The kind that the ids below `end` belong to, and above the end of the kind added before. */

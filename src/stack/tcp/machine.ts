@@ -22,7 +22,7 @@ import { rangesOf, Scoreboard } from './recovery/scoreboard.ts';
 import * as statesNumbers from './states.ts';
 import { EDGES, STATE_NAME } from './states.ts';
 import * as tcbNumbers from './tcb.ts';
-import { Tcb, idOf, rowOf } from './tcb.ts';
+import { idOf, Tcb, TCB_ROW } from './tcb.ts';
 import { Wheel } from './wheel.ts';
 
 // A module's own constants are folded, imported ones loaded at every use: wire/flow.ts.
@@ -112,6 +112,8 @@ export class Machine {
   /** Rows nobody has, one behind the other in the column that their lists would use. */
   private readonly ageNext: Int32Array;
   private freeHead = -1;
+  /** From here on rows were never used: they have no memory yet. */
+  private unused = 0;
   private readonly challenges: ChallengeLimit;
 
   constructor(env: StackEnv, transmit: Transmit, neighbor: Neighbor) {
@@ -148,7 +150,6 @@ export class Machine {
     this.onList = this.tcb.onList;
     this.outNext = this.tcb.outNext;
     this.ageNext = this.tcb.ageNext;
-    for (let id = config.maxConnections - 1; id >= 0; id--) this.giveBack(rowOf(id));
   }
 
   /** The one place where a state changes. */
@@ -181,15 +182,26 @@ export class Machine {
 
   /** A fresh socket with its row cleared, or -EMFILE. Not open, not hashed. */
   alloc(): number {
-    if (this.freeHead < 0) this.recycle();
-    const c = this.freeHead;
+    const c = this.takeRow();
     if (c < 0) return -EMFILE;
-    this.freeHead = this.ageNext[c];
     this.inUse++;
     this.tcb.fresh(c);
     this.tcb.rcvBuf[c] = this.config.rcvbuf;
     this.tcb.sndBuf[c] = this.config.sndbuf;
     this.ready.begin(idOf(c));
+    return c;
+  }
+
+  /** The row that was given back last, a new one, or one that only waits; else -1. */
+  private takeRow(): number {
+    if (this.freeHead < 0 && this.unused < this.tcb.end) {
+      const c = this.unused;
+      this.unused += TCB_ROW;
+      return c;
+    }
+    if (this.freeHead < 0) this.recycle();
+    const c = this.freeHead;
+    if (c >= 0) this.freeHead = this.ageNext[c];
     return c;
   }
 

@@ -6,6 +6,7 @@
  *
  * A row is seven cache lines: an odd number, or the fronts of all rows would share half of the cache's sets.
  */
+import { clearWords } from '../../rings/arena.ts';
 import { H_CONNECTIONS, H_TCB, HEADER_BYTES } from '../../rings/layout.ts';
 import type { Arena } from '../env.ts';
 
@@ -252,7 +253,7 @@ export class Tcb {
     const connections = made ? size : header[H_CONNECTIONS]!;
     const at = made ? arena.take(tcbWords(connections)) : header[H_TCB]!;
     if (made) {
-      arena.i32.fill(0, at, at + tcbWords(connections));
+      clearWords(arena.i32, at, tcbWords(connections));
       header[H_CONNECTIONS] = connections;
       header[H_TCB] = at;
     }
