@@ -1,6 +1,7 @@
 /** The questions there are, in the order they are asked when all are. A new one is a file of its own and a line here. */
 import { bulk } from './bulk.ts';
 import { bursts } from './bursts.ts';
+import { connections } from './connections.ts';
 import { counts } from './counts.ts';
 import { echo } from './echo.ts';
 import { http } from './http.ts';
@@ -13,4 +14,18 @@ import { short } from './short.ts';
 import { udp } from './udp.ts';
 import { wire } from './wire.ts';
 
-export const QUESTIONS: readonly Question[] = [rings, wire, bursts, counts, echo, latency, short, bulk, http, udp, idle, scaling];
+export const QUESTIONS: readonly Question[] = [
+  rings,
+  wire,
+  bursts,
+  counts,
+  echo,
+  latency,
+  short,
+  bulk,
+  http,
+  udp,
+  connections,
+  idle,
+  scaling,
+];
