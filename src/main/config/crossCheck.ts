@@ -12,6 +12,10 @@ type Origin = (key: Key) => string;
 /** Ethernet header and one VLAN tag. */
 const LINK_BYTES = 18;
 
+/** Most bytes of a worker's arena in which positions are int32, with some for what is not counted here, and what a connection has of it. */
+const ARENA_BYTES_MAX = 0x7c000000;
+const CONNECTION_BYTES = 512;
+
 class CrossCheck {
   private readonly c: Config;
   private readonly origin: Origin;
@@ -105,6 +109,13 @@ class CrossCheck {
     const bytes = c.chunks * c.chunkBytes;
     if (bytes > 0x40000000)
       this.refuse('chunks', `${c.chunks} of ${c.chunkBytes} bytes are more than 1 GiB a worker; at most ${0x40000000 / c.chunkBytes}`);
+    const rest = bytes + c.pipes * c.pipeBytes;
+    if (rest + c.tcpMaxConnections * CONNECTION_BYTES > ARENA_BYTES_MAX)
+      this.refuse(
+        'tcp.max-connections',
+        `${c.tcpMaxConnections} of ${CONNECTION_BYTES} bytes and ${rest} of chunks and pipes are more than ${ARENA_BYTES_MAX} bytes a worker; ` +
+          `at most ${Math.floor((ARENA_BYTES_MAX - rest) / CONNECTION_BYTES)}, or fewer chunks`,
+      );
     const one = c.tcpRcvbuf + c.tcpSndbuf;
     if (bytes < one)
       this.refuse(

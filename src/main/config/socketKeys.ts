@@ -8,9 +8,9 @@ export const SOCKET_KEYS = [
     unit: 'connections',
     default: 65536,
     min: 16,
-    max: 1048576,
+    max: 2097152,
     since: SINCE,
-    help: 'Sockets and connections a worker may have at a time.',
+    help: 'Sockets and connections a worker may have at a time. Each takes about 512 bytes from when it is first used.',
   },
   {
     key: 'tcp.rcvbuf',

@@ -11,6 +11,7 @@ import { type LoadOptions, loadConfig, stackConfigOf } from '../../../src/main/c
 import { allSpecs, camelOf, type Config, defineConfig, type Key, type KeySpec } from '../../../src/main/config/schema.ts';
 import { nearestKey } from '../../../src/main/config/source.ts';
 import type { Machine } from '../../../src/main/cpus.ts';
+import { arenaBytes } from '../../../src/stack/arenaPlan.ts';
 
 const cpuRange = (n: number): number[] => Array.from({ length: n }, (_, i) => i);
 const machine = (cpus: number): Machine => ({
@@ -375,6 +376,13 @@ test('frames, buffers and windows must fit each other', () => {
   assert.match(refused({ sets: ['chunks=16'] }), /do not hold one connection's buffers/);
   assert.match(refused({ sets: ['pipes=1024', 'pipe-bytes=1M'] }), /more than 256 MiB a worker; at most 256/);
   assert.match(refused({ sets: ['rings.rx=64', 'burst=64', 'chunks=1048576', 'chunk-bytes=64K'] }), /more than 1 GiB/);
+  assert.match(
+    refused({ sets: ['tcp.max-connections=2097152', 'chunks=262144'] }),
+    /^--set: tcp\.max-connections: 2097152 of 512 bytes and 1074397184 of chunks and pipes are more than \d+ bytes a worker; at most 1964800, or fewer chunks$/,
+  );
+  const full = ['tcp.max-connections=1964800', 'chunks=262144', 'pipes=64', 'udp.max-sockets=65536', 'burst=64'];
+  assert.ok(arenaBytes(stackConfigOf(set(...full))) < 2 ** 31, 'its fix makes an arena of less than 2 GiB');
+  assert.is(set('tcp.max-connections=2097152').tcpMaxConnections, 2 ** 21);
 });
 
 test('any workers, rings and frame size that pass have a region that holds them', () => {
