@@ -114,6 +114,11 @@ instructions.
 sides' median absolute deviations; a ratio nearer to 1 than that is called level. Every answer was checked: a round with a wrong
 byte, a failed connection or a wrong body counts for nothing and fails the run.
 
+\`npm run bench -- QUESTION… --check\` holds what it measures against these answers: it fails when the 95 % interval of a row's paired
+ratios, each round of ours over the peer's beside it, lies wholly below 0.85 of the ratio recorded, and when a count of instructions is
+more than 5 % above the one recorded. CI does so for \`counts\`, which no load of the machine disturbs, and takes a count that could not
+be compared for a failure. Who changes the native bursts on purpose records them anew: \`npm run bench -- counts --out bench/results\`.
+
 - \`switch\`: ours against ours, a server's and a client's stack on one in-memory switch in one process, one worker each, layout inline.
   The peer is node against node, two processes over a veth pair, or over loopback where not root.
 - \`tap\`, \`packet\`: ours against a client on the kernel's stack, one worker, layout inline, the whole process on one CPU, offloads at

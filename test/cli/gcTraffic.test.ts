@@ -8,8 +8,8 @@ import { benchServer } from '../../bench/server.ts';
 import { type Counted, startSwitch } from '../../bench/station.ts';
 import { loadNative, nativeProblem } from '../../src/ports/native.ts';
 
-const WARM_S = 3;
-const SECONDS = 6;
+const WARM_S = 2;
+const SECONDS = 5;
 const SETS = ['server:layout=dispatcher', 'server:workers=2'];
 
 /** By thread of an isolate of its own; a broker inside a worker is none. */
