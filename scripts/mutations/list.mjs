@@ -501,6 +501,27 @@ export const MUTATIONS = [
     tests: ['unit/stack/options'],
   },
   {
+    name: 'arena: what a page holds behind its first word that is not zero stays',
+    file: `${IN}rings/arena.js`,
+    find: 'i32.fill(0, k, next);',
+    replace: 'i32[k] = 0;',
+    tests: ['unit/stack/parts'],
+  },
+  {
+    name: 'TCP: a row is given out twice',
+    file: `${IN}stack/tcp/machine.js`,
+    find: 'this.freeHead = this.ageNext[c];',
+    replace: ';',
+    tests: ['unit/stack/pressure', 'unit/stack/close'],
+  },
+  {
+    name: 'TCP: rows beyond the table are given out',
+    file: `${IN}stack/tcp/machine.js`,
+    find: 'this.unused < this.tcb.end',
+    replace: 'this.unused <= this.tcb.end',
+    tests: ['sim/manyConnections'],
+  },
+  {
     name: 'TCP: accepted connections have default options',
     file: `${IN}stack/tcp/accept.js`,
     find: 't.inherit(l, c);',

@@ -1,7 +1,7 @@
 /** The parts alone: wheel, flow table, chunk pool, hashes, ready list, arena plan. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { createArena, SharedArena } from '../../../src/rings/arena.ts';
+import { clearWords, createArena, SharedArena } from '../../../src/rings/arena.ts';
 import { arenaBytes } from '../../../src/stack/arenaPlan.ts';
 import { ChunkPool } from '../../../src/stack/chunkPool.ts';
 import { FlowTable } from '../../../src/stack/flowTable.ts';
@@ -190,6 +190,21 @@ test('chunk pool: reserve keeps chunks for in-order data, spare ones stop at an 
   assert.not(pool.reserve(20 * 2048));
   for (n = 0; pool.takeForSending() >= 0; n++);
   assert.is(n, 8, 'an eighth is left for sending');
+});
+
+test('words of an arena are cleared to the last one, and none beside them', () => {
+  const { i32 } = arena(1 << 16);
+  for (const [at, words] of [
+    [40, 5000],
+    [1024, 2048],
+    [33, 1],
+  ] as const) {
+    i32.fill(7);
+    i32.fill(0, at + 1, at + (words >> 1));
+    clearWords(i32, at, words);
+    assert.ok(i32.subarray(at, at + words).every((w) => w === 0));
+    assert.is(i32.filter((w) => w === 7).length, i32.length - words);
+  }
 });
 
 test('the arena plan is enough, and not twice too much', () => {
