@@ -184,8 +184,8 @@ export const MUTATIONS = [
   {
     name: 'recycle: a frame is not taken home',
     file: `${IN}workers/frameReturn.js`,
-    find: 'if (f >= 0 && f < frames)\n                this.free(f);',
-    replace: 'if (f >= 0 && f < frames) { if (v[0] !== 7) this.free(f); }',
+    find: 'if (f >= 0 && f < this.port.frames.frames)\n            this.free(f);',
+    replace: 'if (f >= 0 && f < this.port.frames.frames) { if (f !== 7) this.free(f); }',
     tests: ['unit/workers', 'sim/transfer', 'cli/crossing'],
   },
   {

@@ -6,6 +6,8 @@
  */
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
+import { OWN_NAMES } from './ownNames.ts';
+import { installResolver, RESOLVER_TAKES_THREAD } from './resolver.ts';
 
 /** Not evaluated yet: `import()` may still do it. */
 const ELSEWHERE = new Set([
@@ -16,8 +18,20 @@ const ELSEWHERE = new Set([
   'ERR_PACKAGE_PATH_NOT_EXPORTED',
 ]);
 
+/** Whether a module finds this very package by Node's own rules: its own module, or one that has it in its node_modules. */
+function findsUs(module: string): boolean {
+  const name = 'flowring/mtcp';
+  try {
+    return createRequire(module).resolve(name) === fileURLToPath(OWN_NAMES[name]!);
+  } catch {
+    return false;
+  }
+}
+
 /** Resolves when the module has been evaluated; rejects with what it threw. */
 export async function importModule(url: string): Promise<void> {
+  // A program that finds us needs no answer: the start of a worker is spared a thread, some 40 of its 250 ms of CPU.
+  if (!RESOLVER_TAKES_THREAD || !findsUs(url)) installResolver();
   const required = await new Promise<boolean>((done, fail) => {
     setImmediate(() => {
       try {
@@ -29,5 +43,7 @@ export async function importModule(url: string): Promise<void> {
       }
     });
   });
-  if (!required) await import(url);
+  if (required) return;
+  installResolver();
+  await import(url);
 }

@@ -10,12 +10,17 @@ type NextResolve = (specifier: string, context: unknown) => Resolved;
 /** Node 22.15 and later; the older `register` runs its hooks on a thread of their own and is deprecated since Node 26. */
 type RegisterHooks = (hooks: { resolve: (specifier: string, context: unknown, next: NextResolve) => Resolved }) => unknown;
 
+const { registerHooks } = nodeModule as unknown as { registerHooks?: RegisterHooks };
+
+/** Whether answering takes a thread of its own, beside each thread that has the answer installed. */
+export const RESOLVER_TAKES_THREAD = registerHooks === undefined;
+
 let installed = false;
 
+/** Once a thread. */
 export function installResolver(): void {
   if (installed) return;
   installed = true;
-  const { registerHooks } = nodeModule as unknown as { registerHooks?: RegisterHooks };
   if (registerHooks === undefined) {
     nodeModule.register(new URL('./resolverHook.js', import.meta.url));
     return;

@@ -30,7 +30,6 @@ import { Estate } from './burial.ts';
 import type { Dispatcher } from './dispatcher.ts';
 import { type Breath, Driver } from './driver.ts';
 import { importModule } from './importModule.ts';
-import { installResolver } from './resolver.ts';
 import { installSyncOutput } from './output.ts';
 import { WorkerSignals } from './signals.ts';
 import { WorkerBackground } from './backgroundLink.ts';
@@ -335,7 +334,6 @@ dispatcher?.host?.start();
 record.set(T_STATE, TS_RUNNING);
 driver.start();
 if (module !== null) {
-  installResolver();
   await importModule(module.url);
   if (worker === 0) setTimeout(hintNoLoop, NO_LOOP_MS).unref();
 }
