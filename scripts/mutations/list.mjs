@@ -833,6 +833,27 @@ export const MUTATIONS = [
     tests: ['cli/benchClients'],
   },
   {
+    name: 'bench: a row falls as soon as its interval touches the bound',
+    file: 'dist/bench/check.js',
+    find: 'less ? low > bound : high < bound',
+    replace: 'less ? high > bound : low < bound',
+    tests: ['unit/bench/check'],
+  },
+  {
+    name: 'bench: a count may double',
+    file: 'dist/bench/check.js',
+    find: 'a > b * COUNT_SHARE_MAX',
+    replace: 'a > b * 2 * COUNT_SHARE_MAX',
+    tests: ['unit/bench/check'],
+  },
+  {
+    name: 'bench: a slow round trip is put down to the weakest reason',
+    file: 'dist/bench/tails.js',
+    find: 'cause < best)',
+    replace: 'cause > best || best === CAUSES.length)',
+    tests: ['unit/bench/tails'],
+  },
+  {
     name: 'bench: a loss is not told',
     file: 'dist/bench/report.js',
     find: 'r.ratio > 1 : r.ratio < 1)',
