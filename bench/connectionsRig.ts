@@ -18,7 +18,7 @@ import { socketIds } from '../src/stack/socketIds.ts';
 import { TCB_ROW } from '../src/stack/tcp/tcb.ts';
 import { InlineHost } from './inlineHost.ts';
 
-/** What the rig answers. Bytes are of both ends unless said otherwise; rates a second; times ns. */
+/** What the rig answers. Bytes are of both ends unless said otherwise; rates a second and times in ns are of processor time. */
 export interface Census {
   connections: number;
   clients: number;
@@ -44,7 +44,7 @@ export interface Census {
 const CLIENTS = 16;
 const SERVER_PORTS = 4;
 const FIRST_PORT = 7000;
-const UNDER_WAY = 64;
+const UNDER_WAY = 256;
 const OPENING = 64;
 const SIZE = 64;
 const DECADES = 10;
@@ -73,6 +73,12 @@ function randomWords(): () => number {
     }
     return pool[--left]!;
   };
+}
+
+/** Milliseconds of processor time of this process: it never waits, so on a processor of its own they are the clock's. */
+function worked(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1000;
 }
 
 /** A host and one epoll instance of its program. */
@@ -252,10 +258,10 @@ class Rig {
 
   /** Makes connections until there are `n`; returns how many a second. */
   grow(n: number): number {
-    const [before, from] = [this.made, performance.now()];
+    const [before, from] = [this.made, worked()];
     this.wanted = n;
-    this.run(() => this.made === n && this.accepted === n, 120_000);
-    return (n - before) / ((performance.now() - from) / 1000);
+    this.run(() => this.made === n && this.accepted === n, 200_000);
+    return (n - before) / ((worked() - from) / 1000);
   }
 
   packets(): number {
@@ -266,14 +272,14 @@ class Rig {
     this.message.fill(0x5a);
     for (let i = 0; i < SIZE; i++) this.message[i] = (i * 7) & 255;
     this.asking = true;
-    for (let i = 0; i < Math.min(UNDER_WAY, Math.floor(connections / 2)); i++) this.request();
+    for (let i = 0; i < Math.min(UNDER_WAY, Math.floor(connections * 0.64)); i++) this.request();
   }
 
   /** [echoes a second, ns a packet, packets an echo] */
   measure(ms: number): [number, number, number] {
-    const [echoes, packets, from] = [this.echoes, this.packets(), performance.now()];
-    this.run(() => performance.now() - from >= ms, ms + 60_000);
-    const took = performance.now() - from;
+    const [echoes, packets, from] = [this.echoes, this.packets(), worked()];
+    this.run(() => worked() - from >= ms, 20 * ms + 60_000);
+    const took = worked() - from;
     const [e, p] = [this.echoes - echoes, this.packets() - packets];
     if (e === 0) throw new Error('nothing came back');
     return [(e / took) * 1000, (took * 1e6) / p, p / e];
@@ -345,10 +351,10 @@ function main(): void {
     return process.memoryUsage();
   };
   // Code is there and compiled, and what is shared between connections exists.
-  rig.grow(Math.min(UNDER_WAY, connections));
+  rig.grow(Math.min(OPENING, connections));
   const before = memory();
   const setup: number[] = [];
-  for (let d = 1; d <= DECADES; d++) setup.push(rig.grow(Math.max(UNDER_WAY, Math.floor((connections * d) / DECADES))));
+  for (let d = 1; d <= DECADES; d++) setup.push(rig.grow(Math.max(OPENING, Math.floor((connections * d) / DECADES))));
   rig.settle();
   const after = memory();
   const chunksHeld = rig.chunksHeld();
@@ -357,9 +363,9 @@ function main(): void {
   const rounded: [number, number, number][] = [];
   for (let i = 0; i < rounds; i++) rounded.push(rig.measure(seconds * 1000));
   rig.settle();
-  const from = performance.now();
+  const from = worked();
   rig.close();
-  const teardownSeconds = (performance.now() - from) / 1000;
+  const teardownSeconds = (worked() - from) / 1000;
   const wrong = rig.audit();
   const census: Census = {
     connections,
