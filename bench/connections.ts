@@ -109,7 +109,7 @@ function show(all: readonly Census[], sheet: Sheet): void {
   sheet.exhibits.push({
     title: 'By number of connections',
     text: [
-      'Set-up is the median of ten tenths, *flat* the slowest tenth over the fastest without the first. Bytes are resident memory of the process that came with the connections, by connection and end: both ends are here, so a connection takes twice that. ns are the processor time of the one thread over packets received by either end, so both ends work in it, and the 17 stacks' polling of one another. 256 messages of 64 bytes are under way (64 where there are 100 connections); where connections are many each rests before its next message, so its last acknowledgment goes alone, delayed: more packets an echo.',
+      'Set-up is the median of ten tenths, *flat* the slowest tenth over the fastest without the first. Bytes are resident memory of the process that came with the connections, by connection and end: both ends are here, so a connection takes twice that. ns are the processor time of the one thread over packets received by either end, so both ends work in it, and in it the 17 stacks poll one another. 256 messages of 64 bytes are under way (64 where there are 100 connections); where connections are many each rests before its next message, so its last acknowledgment goes alone, delayed: more packets an echo.',
     ],
     head: [
       'connections',
