@@ -3,6 +3,7 @@ import { bulk } from './bulk.ts';
 import { bursts } from './bursts.ts';
 import { connections } from './connections.ts';
 import { counts } from './counts.ts';
+import { dispatch } from './dispatch.ts';
 import { echo } from './echo.ts';
 import { http } from './http.ts';
 import { idle } from './idle.ts';
@@ -19,6 +20,7 @@ export const QUESTIONS: readonly Question[] = [
   wire,
   bursts,
   counts,
+  dispatch,
   echo,
   latency,
   short,

@@ -55,6 +55,7 @@ export const TARGETS: readonly Target[] = [
   of('bulk 1 source', ['tap'], 1, 1.4, null),
   of('bulk 1 1500', ['packet'], 1.3, 2, 1.3),
   of('bulk 1 1500 source', ['packet'], 1.3, 2, 1.3),
+  of('dispatch 4', ['switch'], 5, 12, null, 'ours'),
 ];
 
 const lessWins = (t: Target, r: Row): boolean => t.figure === 'cpuRatio' || lessIsBetter(r.unit);

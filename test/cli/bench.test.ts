@@ -48,7 +48,7 @@ function checkAnswer(a: Answer, question: string, all: string): void {
 test('no question: they are listed with what they ask', () => {
   const { code, stdout } = bench();
   assert.is(code, 0);
-  for (const name of ['rings', 'wire', 'bursts', 'counts', 'echo', 'short', 'bulk', 'http', 'udp'])
+  for (const name of ['rings', 'wire', 'bursts', 'counts', 'dispatch', 'echo', 'short', 'bulk', 'http', 'udp'])
     assert.match(stdout, new RegExp(`^  ${name} +\\w`, 'm'));
 });
 
@@ -88,6 +88,25 @@ test('the rings question crosses threads and compares every word', () => {
     a.rows.map((r) => r.case),
     ['rings 16', 'rings 64', 'rings 16, threads', 'rings 64, threads'],
   );
+});
+
+test('the dispatch question: what comes out at the workers counts, and every frame comes home', () => {
+  const { code, stdout, all } = bench('dispatch', '--json', '--seconds', '0.2', '--rounds', '1', '--warm', '0');
+  assert.is(code, 0, all);
+  const a = answerOf(stdout);
+  checkAnswer(a, 'dispatch', all);
+  assert.equal(
+    a.rows.map((r) => [r.case, r.port]),
+    [
+      ['dispatch 4', 'switch'],
+      ['dispatch 4, one way', 'switch'],
+    ],
+  );
+  assert.equal(
+    a.exhibits![0]!.rows.map((r) => r[0]),
+    ['pull', 'hash', 'steer', 'push', 'recycle', 'all', 'across threads'],
+  );
+  for (const [stage, ns] of a.exhibits![0]!.rows) assert.ok(Number(ns) > 0, `${stage} ${ns}`);
 });
 
 test('echo over the switch: ours against node, who may be anybody', () => {
