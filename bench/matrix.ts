@@ -11,6 +11,8 @@ import { startNodePair, startSwitch } from './station.ts';
 export interface Group {
   /** Ours on the switch too, by module in bench/servers; false where only a kernel client asks. */
   onSwitch: boolean;
+  /** Frames of 1500 B on the veths: offloads off, over the packet port only. */
+  plainFrames?: boolean;
   ours: OurProgram;
   /** Mode of bench/servers/node.mjs, and its name in the rows. */
   node: string;
@@ -77,6 +79,17 @@ function portProblem(port: PortName, noNetwork: string | null, noClient: string 
   return noNetwork ?? noClient ?? (port === 'tap' && !hasTun() ? 'no /dev/net/tun' : null);
 }
 
+/** Runs with the veths as the group wants them. */
+async function framed(g: Group, net: Network | null, run: () => Promise<void>): Promise<void> {
+  if (g.plainFrames !== true) return run();
+  net!.offloads(false);
+  try {
+    await run();
+  } finally {
+    net!.offloads(true);
+  }
+}
+
 export async function matrix(groups: readonly Group[], plan: Plan, sheet: Sheet): Promise<void> {
   const noNetwork = networkProblem();
   const noClient = clientProblem();
@@ -84,10 +97,10 @@ export async function matrix(groups: readonly Group[], plan: Plan, sheet: Sheet)
   try {
     for (const g of groups)
       for (const port of plan.ports) {
-        if (port === 'switch' && !g.onSwitch) continue;
+        if ((port === 'switch' && !g.onSwitch) || (port !== 'packet' && g.plainFrames === true)) continue;
         const lacks = g.needs.find((p) => !hasProgram(p));
         const problem = lacks === undefined ? portProblem(port, noNetwork, noClient) : `no program ${lacks}`;
-        if (problem === null) await measure(g, port, net, plan, sheet);
+        if (problem === null) await framed(g, net, () => measure(g, port, net, plan, sheet));
         else for (const c of g.cases) sheet.skip(`${c.name}, ${port}`, problem);
       }
   } finally {

@@ -74,6 +74,19 @@ export class Network {
     call('ip', '-n', ns, 'address', 'add', `${ip}/24`, 'dev', device);
   }
 
+  /** Super-segments, coalescing and unfinished checksums on the veths: none, or what the kernel gives them, which is all but GRO. */
+  offloads(on: boolean): void {
+    const state = on ? 'on' : 'off';
+    const features = ['gro', 'off', ...['tso', 'gso', 'tx', 'rx'].flatMap((f) => [f, state])];
+    for (const [ns, device] of [
+      [this.client, 'frbn0'],
+      [this.server, 'frbn1'],
+      [this.client, 'frbp0'],
+      [this.server, PACKET_DEVICE],
+    ] as const)
+      call('ip', 'netns', 'exec', ns, 'ethtool', '-K', device, ...features);
+  }
+
   /** A command line inside one of the two. The process that runs is the command's own: `ip` replaces itself. */
   within(ns: string, command: readonly string[]): string[] {
     return ['ip', 'netns', 'exec', ns, ...command];

@@ -142,7 +142,6 @@ class Packet final : public PolledDevice {
   }
 
   int ifindex_ = 0;
-  int32_t mtu_ = 1500;
   std::string name_;
   uint8_t* ring_ = nullptr;
   size_t ringBytes_ = 0;
@@ -176,7 +175,7 @@ int Packet::findInterface(const PortOptions& options, PortFacts& facts, std::str
   if (r.ifr_hwaddr.sa_family != ARPHRD_ETHER) return refuse(what, "carries no Ethernet", EINVAL);
   memcpy(facts.kernelMac, r.ifr_hwaddr.sa_data, 6);
   if ((err = request(SIOCGIFMTU)) != 0) return refuse(what, "cannot read its MTU", err);
-  mtu_ = facts.mtu = r.ifr_mtu < options.mtu ? r.ifr_mtu : options.mtu;
+  facts.mtu = r.ifr_mtu < options.mtu ? r.ifr_mtu : options.mtu;
   return 0;
 }
 
@@ -321,7 +320,7 @@ bool Packet::take(PortMemory& m, tpacket2_hdr* h, uint32_t status, int32_t* d) {
   }
   if (v.gsoType == VNET_GSO_UDP_L4 && split_.begin(v, p, len, t.frameBytes - t.headroom)) return takeDatagram(m, d);
   TrainPlan plan;
-  const int32_t reason = planTrain(t, v, p, len, len, mtu_, free, plan);
+  const int32_t reason = planTrain(t, v, p, len, len, free, plan);
   if (reason != DROP_NONE) {
     m.own[P_DROPS + reason]++;
     return false;

@@ -39,7 +39,6 @@ class Tap final : public PolledDevice {
   bool rescatter(PortMemory& m, int32_t len, int32_t planned, int32_t hdr, int32_t gso, int32_t* links);
   void failing(PortMemory& m) override;
 
-  int32_t mtu_ = 1500;
   // What the next super-segment is expected to look like, and how long ago the last one was.
   int32_t predHdr_ = 66, predGso_ = 1448, sinceTrain_ = kSmallAfter;
   // Receiving and sending have their own: they may be two threads' business.
@@ -123,7 +122,6 @@ int Tap::setUp(const PortOptions& options, PortFacts& facts, std::string& what) 
     }
   }
   ::close(s);
-  mtu_ = facts.mtu;
   return err;
 }
 
@@ -218,7 +216,7 @@ bool Tap::receive(PortMemory& m, int32_t* d, int32_t len, int32_t planned) {
   }
   sinceTrain_ = 0;
   TrainPlan p;
-  const int32_t reason = planTrain(t, vnet_, first_, len < inFirst_ ? len : inFirst_, len, mtu_, free, p);
+  const int32_t reason = planTrain(t, vnet_, first_, len < inFirst_ ? len : inFirst_, len, free, p);
   if (reason != DROP_NONE) {
     m.own[P_DROPS + reason]++;
     return false;

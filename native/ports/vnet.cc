@@ -19,20 +19,15 @@ int32_t tcpHeaderBytes(const uint8_t* p, int32_t have) {
   return hdr < l4 + 20 || hdr > have ? 0 : hdr;
 }
 
-int32_t planTrain(const Frames& t, const VnetHeader& v, const uint8_t* head, int32_t have, int32_t len, int32_t mtu, int32_t free, TrainPlan& plan) {
+int32_t planTrain(const Frames& t, const VnetHeader& v, const uint8_t* head, int32_t have, int32_t len, int32_t free, TrainPlan& plan) {
   const int32_t hdr = tcpHeaderBytes(head, have);
-  int32_t size = v.gsoSize;
+  const int32_t size = v.gsoSize;
   const int32_t room = t.frameBytes - t.headroom - hdr;
   if (hdr == 0 || (v.gsoType & ~VNET_GSO_ECN) != VNET_GSO_TCPV4 || size < 1 || size > room || len <= hdr) return DROP_TRUNCATED;
-  int32_t links = (len - hdr + size - 1) / size;
-  if (links > TRAIN_LINKS_MAX) {
-    const int32_t most = room < mtu - (hdr - 14) ? room : mtu - (hdr - 14);
-    if (most > size) size *= most / size;
-    links = (len - hdr + size - 1) / size;
-  }
+  const int32_t link = size * (room / size), links = (len - hdr + link - 1) / link;
   if (links > free) return DROP_NO_FRAME;
   if (links > TRAIN_LINKS_MAX) return DROP_TRUNCATED;
-  plan = TrainPlan{hdr, size, links};
+  plan = TrainPlan{hdr, link, links, link > size ? size : 0};
   return DROP_NONE;
 }
 
@@ -63,7 +58,7 @@ void describeFrame(PortMemory& m, int32_t* d, const VnetHeader& v, int32_t len, 
   d[D_REGION_GEN] = static_cast<int32_t>(static_cast<uint32_t>(t.region) << 16 | (static_cast<uint32_t>(t.generation[first]) & GENERATION_MASK));
   d[D_OFFSETS] = 0;
   d[D_FLAGS_GSO] = static_cast<int32_t>(static_cast<uint32_t>(links > 1 ? gso : 0) << 16) | flags;
-  d[D_SEGS_VLAN] = links;
+  d[D_SEGS_VLAN] = plan.size << 16 | links;
   d[D_HASH] = 0;
 }
 
@@ -71,7 +66,8 @@ static bool completeFrame(PortMemory& m, const int32_t* d, uint8_t* eth, VnetHea
   const Frames& t = m.frames;
   const int32_t flags = d[D_FLAGS_GSO];
   const bool train = (flags & F_TRAIN) != 0;
-  if (!train && (flags & F_CSUM_PARTIAL) == 0) return true;
+  const auto size = static_cast<int32_t>(static_cast<uint32_t>(d[D_SEGS_VLAN]) >> 16);
+  if (!train && size == 0 && (flags & F_CSUM_PARTIAL) == 0) return true;
   const int32_t l3 = (d[D_OFFSETS] >> 8) & 0xff, l4 = static_cast<int32_t>(static_cast<uint32_t>(d[D_OFFSETS]) >> 16);
   const int32_t hdr = headerBytes(d, eth);
   if (hdr == 0) return false;
@@ -79,10 +75,10 @@ static bool completeFrame(PortMemory& m, const int32_t* d, uint8_t* eth, VnetHea
   v.flags = VNET_NEEDS_CSUM;
   v.csumStart = static_cast<uint16_t>(l4);
   v.csumOffset = udp ? 6 : 16;
-  if (!train) return true;
+  if (!train && size == 0) return true;
   const int32_t pay = static_cast<int32_t>(static_cast<uint32_t>(d[D_DATA]) >> 16) + hdr;
-  const auto gso = static_cast<uint16_t>(static_cast<uint32_t>(flags) >> 16);
-  if (udp || gso == 0 || !t.linksFit(d, pay)) return false;
+  const auto gso = static_cast<uint16_t>(size != 0 ? size : static_cast<int32_t>(static_cast<uint32_t>(flags) >> 16));
+  if (udp || gso == 0 || (train && !t.linksFit(d, pay))) return false;
   if ((flags & F_CSUM_PARTIAL) == 0)
     put16(eth + l4 + 16, fold(pseudoSum4(be32(eth + l3 + 12), be32(eth + l3 + 16), 6, static_cast<uint32_t>(d[D_TOTAL] - l4))));
   if (d[D_TOTAL] - hdr > gso) {
@@ -90,7 +86,8 @@ static bool completeFrame(PortMemory& m, const int32_t* d, uint8_t* eth, VnetHea
     v.gsoSize = gso;
     v.hdrLen = static_cast<uint16_t>(hdr);
   }
-  for (int32_t f = t.next[d[D_FRAME]]; f != -1; f = t.next[f]) iov[(*count)++] = {t.packet + t.offset[f] + pay, static_cast<size_t>(t.length[f])};
+  if (train)
+    for (int32_t f = t.next[d[D_FRAME]]; f != -1; f = t.next[f]) iov[(*count)++] = {t.packet + t.offset[f] + pay, static_cast<size_t>(t.length[f])};
   return true;
 }
 

@@ -22,17 +22,18 @@ static_assert(sizeof(VnetHeader) == kVnetBytes, "virtio-net header is 10 bytes")
 
 inline bool isGso(const VnetHeader& v) { return (v.gsoType & ~VNET_GSO_ECN) != VNET_GSO_NONE; }
 
-// Where the bytes of a received super-segment go: `hdr` bytes of headers and `gso` of payload in link 0, `gso` in each further one.
+// Where the bytes of a received super-segment go: `hdr` bytes of headers and `gso` of payload in link 0, `gso` in each further one;
+// `size` is a segment's payload where a link has several, else 0.
 struct TrainPlan {
-  int32_t hdr = 0, gso = 0, links = 0;
+  int32_t hdr = 0, gso = 0, links = 0, size = 0;
 };
 
 // Headers of a received super-segment: bytes to the TCP payload, 0 when it is no TCP over IPv4 that fits `have` bytes.
 int32_t tcpHeaderBytes(const uint8_t* p, int32_t have);
 
 // Plans a super-segment of `len` bytes, of which `have` stand at `head`, over at most `free` frames. DROP_NONE, or why not.
-// A small MSS gives more segments than a train has links: then several segments share a link, still within the MTU.
-int32_t planTrain(const Frames& t, const VnetHeader& v, const uint8_t* head, int32_t have, int32_t len, int32_t mtu, int32_t free, TrainPlan& plan);
+// As many whole segments share a link as a frame holds: each link costs a turn of every loop on its way.
+int32_t planTrain(const Frames& t, const VnetHeader& v, const uint8_t* head, int32_t have, int32_t len, int32_t free, TrainPlan& plan);
 
 // Descriptor and columns of a received frame of `len` bytes, in the topmost frames of the free stack, which leave it. A
 // single frame has one link and `hdr` = `len`. `vouched`: its checksum was verified on the way.

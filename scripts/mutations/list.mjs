@@ -15,6 +15,13 @@ const TCP = [
 ];
 
 export const MUTATIONS = [
+  {
+    name: 'a link of several segments does not say their size',
+    file: `${IN}stack/transmit.js`,
+    find: '(size << 16) | links',
+    replace: '(size & 0) | links',
+    tests: ['unit/stack/send'],
+  },
   // ---- a breath is bounded in bytes ----
   {
     name: 'a breath takes a whole window and acknowledges it once',

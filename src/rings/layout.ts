@@ -24,8 +24,10 @@
  * | 3    | region id           | generation of link 0                         |
  * | 4    | L4 offset           | L3 offset << 8 or'ed with L2 offset          |
  * | 5    | gsoSize             | flags F_*                                    |
- * | 6    | VLAN TCI            | segment count (1 for a single segment)       |
+ * | 6    | VLAN TCI, or size   | links (1 for a single frame)                 |
  * | 7    | flow hash (whole word)                                             |
+ * gsoSize is the payload of a link. Where links hold several segments, word 6 says the size of one in its high half, also for a
+ * single frame; without F_VLAN or such a size the high half is 0.
  * L2/L3/L4 offsets count from dataOffset. Written by whoever received the frame; trusted after one check
  * (frameId in range, generation equal, dataOffset + linear inside the frame).
  *

@@ -102,7 +102,7 @@ export class Transmit implements Ipv4Out {
     this.ident = env.random() & 0xffff;
     this.emitWaiting = (frameId, lengthBytes, flags) => {
       if (!this.room(1, 0)) return false;
-      this.append(frameId, lengthBytes, lengthBytes, flags, 0, 1, 0);
+      this.append(frameId, lengthBytes, lengthBytes, flags, 0, 1, 0, 0);
       return true;
     };
   }
@@ -157,7 +157,7 @@ export class Transmit implements Ipv4Out {
 
   // hot: per packet
   /** Appends the descriptor of finished frame `f`; all links are ours and chained. Lengths count from the Ethernet header. */
-  append(f: number, linear: number, total: number, flags: number, gso: number, links: number, hash: number): void {
+  append(f: number, linear: number, total: number, flags: number, gso: number, links: number, size: number, hash: number): void {
     const frames = this.env.port.frames;
     const words = this.words;
     const d = this.descAt + this.count * DESC_WORDS;
@@ -173,7 +173,7 @@ export class Transmit implements Ipv4Out {
     words[d + D_REGION_GEN] = (frames.region << 16) | (frames.generation[f] & GENERATION_MASK);
     words[d + D_OFFSETS] = OFFSETS;
     words[d + D_FLAGS_GSO] = (gso << 16) | flags | F_TX | F_PARSED | (links > 1 ? F_TRAIN : 0);
-    words[d + D_SEGS_VLAN] = links;
+    words[d + D_SEGS_VLAN] = (size << 16) | links;
     words[d + D_HASH] = hash;
     this.count++;
     this.slots += links;
@@ -263,7 +263,7 @@ export class Transmit implements Ipv4Out {
   }
 
   finish(frameId: number, flags: number): void {
-    if (this.startedResolved) this.append(frameId, this.startedBytes, this.startedBytes, flags, 0, 1, 0);
+    if (this.startedResolved) this.append(frameId, this.startedBytes, this.startedBytes, flags, 0, 1, 0, 0);
     else this.neighbor.wait(this.startedHop, frameId, this.startedBytes, flags);
   }
 }

@@ -138,7 +138,7 @@ export const RUNTIME_KEYS = [
     key: 'frame-bytes',
     type: 'size',
     unit: 'bytes',
-    default: 2048,
+    default: 4096,
     min: 2048,
     max: 16384,
     powerOfTwo: true,

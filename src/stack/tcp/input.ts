@@ -138,7 +138,8 @@ export function createTcpInput(m: Machine, parts: InputParts): TcpInput {
     const first = linear - l4 - header;
     if (header < 20 || len < 0 || first < 0 || (!train && first < len) || (ports & 0xffff) === 0 || ports >>> 16 === 0)
       return DROP_TCP_HEADER;
-    counted[C_TCP_IN_SEGS] += words[d + D_SEGS_VLAN] & 0xffff;
+    const segs = words[d + D_SEGS_VLAN];
+    counted[C_TCP_IN_SEGS] += segs >>> 16 === 0 ? segs : inLinks(segs, len);
     if (dst !== host.address() || (words[d + D_FLAGS_GSO] & F_MULTICAST) !== 0) return DROP_NOT_FOR_US;
     if (isBadSource(src) || src === dst || isBroadcast(host, src)) return DROP_BAD_SOURCE;
     seg.frame = f;
@@ -161,6 +162,13 @@ export function createTcpInput(m: Machine, parts: InputParts): TcpInput {
       return DROP_NONE;
     }
     return connected(c, tcp, header, ports, hash);
+  }
+
+  // hot: per packet
+  /** Segments of a descriptor whose links hold several of the size in its high half (a VLAN tag that passed says as little as none). */
+  function inLinks(segs: number, len: number): number {
+    const n = (len / (segs >>> 16)) | 0;
+    return n * (segs >>> 16) < len ? n + 1 : n > 0 ? n : 1;
   }
 
   // hot: per packet

@@ -34,7 +34,7 @@ export function createOutput(m: Machine, segments: Segments, congestion: Congest
   const { rtoAt, rtoMs, sentAtMs, probes, sackHead, sackBytes, highRxt, oooHead } = t;
   const { transmit, wheel, neighbor, clock, board } = m;
   const { host, config } = m.env;
-  const { segment, sent, armRto, bareAck, linksFor, trainLimit, resend } = segments;
+  const { segment, sent, armRto, bareAck, linkBytes, linksFor, trainLimit, resend } = segments;
   const chunkBytes = config.chunkBytes;
   /** The connection at hand has sent its share of this breath and has more. */
   let later = false;
@@ -252,15 +252,15 @@ export function createOutput(m: Machine, segments: Segments, congestion: Congest
       n = trainLimit(c, n);
       const links = linksFor(c, n);
       if (links === 0) return false;
-      if (links === 1 && n > mss[c]) n = mss[c];
+      if (links === 1 && n > mss[c] && n > linkBytes(c)) n = linkBytes(c);
       const fin = n === left && (flags[c] & T_FIN) !== 0;
       let bits = ACK;
       if (n === left && n > 0) bits |= PSH;
       if (fin) bits |= FIN;
-      segment(c, nxt, bits, n, links);
+      const segs = segment(c, nxt, bits, n, links);
       const end = (nxt + n + (fin ? 1 : 0)) | 0;
       sndNxt[c] = end;
-      sent(c, nxt, end, links);
+      sent(c, nxt, end, segs);
     }
   }
 

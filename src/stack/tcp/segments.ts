@@ -10,6 +10,7 @@ import * as ipv4Numbers from '../../wire/ipv4.ts';
 import * as tcpNumbers from '../../wire/tcp.ts';
 import * as tcpOptionsNumbers from '../../wire/tcpOptions.ts';
 import { synOptionsBytes, TcpOptions, writeSack, writeSynOptions, writeTimestamps } from '../../wire/tcpOptions.ts';
+import { WORK_CUT } from '../env.ts';
 import type { Machine } from './machine.ts';
 import { SackBlocks } from './sackBlocks.ts';
 import { bareSeq } from './segment.ts';
@@ -27,6 +28,7 @@ const { LEN_TIMESTAMPS } = tcpOptionsNumbers;
 const { SYN_SENT } = statesNumbers;
 const { T_FIN, T_PERSIST, T_RECOVERY, T_SACK, T_SYN, T_SYN_LOST, T_TIMING, T_TS, T_WS } = tcbNumbers;
 
+const LEN_TCP_MAX = 60;
 const LEN_L2L3 = LEN_ETHERNET + LEN_IPV4;
 const PLAIN = F_TCP | F_CSUM_PARTIAL | F_IPCSUM_OK;
 /** IPv4 total length, less headers with timestamps. */
@@ -41,13 +43,15 @@ export interface Segments {
   windowOpened(c: number): boolean;
   /** The retransmission timer begins anew. */
   armRto(c: number): void;
-  /** One descriptor: `len` payload bytes from `seq` in `links` segments of at most mss. The caller made sure of the room. */
-  segment(c: number, seq: number, bits: number, len: number, links: number): void;
+  /** Payload bytes of a link: a segment, or as many as a frame holds where nobody cuts our trains. */
+  linkBytes(c: number): number;
+  /** One descriptor: `len` payload bytes from `seq` in `links` frames. The caller made sure of the room. Returns how many segments it is. */
+  segment(c: number, seq: number, bits: number, len: number, links: number): number;
   /** After data or FIN from `seq` on went out: cursors, RTT sample, retransmission timer. `end` is behind the last number used. */
-  sent(c: number, seq: number, end: number, links: number): void;
+  sent(c: number, seq: number, end: number, segs: number): void;
   /** An ACK without data. */
   bareAck(c: number): void;
-  /** Segments of a train that may be started now for `len` bytes: all of them, else 1; 0 without credit or room. */
+  /** Links of a train that may be started now for `len` bytes: all of them, else 1; 0 without credit or room. */
   linksFor(c: number, len: number): number;
   /** `n`, or as much of it as a train carries: a whole number of segments. */
   trainLimit(c: number, n: number): number;
@@ -67,11 +71,13 @@ export function createSegments(m: Machine, send: SendBuffer): Segments {
   const { sndUna, sndNxt, sndMax, mss, sbLen, iss, rtoAt, rtoMs, userMs, stuckAtMs, retries, rttSeq, rttAtUs, sentAtMs } = t;
   const { transmit, wheel, counted, clock, chunks } = m;
   const { port, config } = m.env;
-  const { view, offset: frameAt, next: frameNext, length: frameLength } = port.frames;
+  const { view, offset: frameAt, next: frameNext, length: frameLength, frameBytes, headroom } = port.frames;
   const sack = new SackBlocks(m);
   const offer = new TcpOptions();
   const chunkBytes = config.chunkBytes;
   const trainLinks = Math.max(1, Math.min(config.trainLinksMax, TRAIN_LINKS_MAX));
+  /** What a frame has for payload, whatever the options; 0 where a link must be one segment, because the port's trains are cut. */
+  const linkRoom = trainLinks > 1 && (m.env.txWork & WORK_CUT) === 0 ? frameBytes - headroom - LEN_L2L3 - LEN_TCP_MAX : 0;
   const trainBytes = Math.min(DATAGRAM_MAX, m.env.txTrainBytesMax - LEN_L2L3 - LEN_TCP - LEN_TIMESTAMPS);
 
   // hot: per packet
@@ -159,16 +165,25 @@ export function createSegments(m: Machine, send: SendBuffer): Segments {
   }
 
   // hot: per packet
-  /** One descriptor: `len` payload bytes from `seq` in `links` segments of at most mss. The caller made sure of the room. */
-  function segment(c: number, seq: number, bits: number, len: number, links: number): void {
+  /** See Segments. */
+  function linkBytes(c: number): number {
+    const size = mss[c];
+    return linkRoom < size << 1 ? size : size * ((linkRoom / size) | 0);
+  }
+
+  // hot: per packet
+  /** See Segments. */
+  function segment(c: number, seq: number, bits: number, len: number, links: number): number {
+    const unit = mss[c];
+    const segs = len > unit ? ((len + unit - 1) / unit) | 0 : 1;
     const f = transmit.take();
     const plain = (flags[c] & T_TS) !== 0 ? LEN_TCP + LEN_TIMESTAMPS : LEN_TCP;
-    const blocks = oooHead[c] >= 0 && links === 1 ? blocksFor(c, len) : 0;
+    const blocks = oooHead[c] >= 0 && segs === 1 ? blocksFor(c, len) : 0;
     const size = blocks > 0 ? plain + 4 + blocks * 8 : plain;
-    const tcp = transmit.header(f, localIp[c], remoteIp[c], PROTO_TCP, size + len, macHi[c], macLo[c], links);
+    const tcp = transmit.header(f, localIp[c], remoteIp[c], PROTO_TCP, size + len, macHi[c], macLo[c], segs);
     header(c, tcp, seq, bits, size, len);
     if (blocks > 0) writeSack(view, tcp + plain, sack.edges, blocks);
-    const most = mss[c];
+    const most = segs > 1 ? linkBytes(c) : unit;
     let part = len < most ? len : most;
     const first = part;
     if (part > 0) send.emit(c, seq, tcp + size, part);
@@ -185,9 +200,19 @@ export function createSegments(m: Machine, send: SendBuffer): Segments {
       last = g;
       done += part;
     }
-    counted[C_TCP_OUT_SEGS] += links;
-    segsOut[c] += links;
-    transmit.append(f, LEN_L2L3 + size + first, LEN_L2L3 + size + len, PLAIN, links > 1 ? most : 0, links, flowHash[c]);
+    counted[C_TCP_OUT_SEGS] += segs;
+    segsOut[c] += segs;
+    transmit.append(
+      f,
+      LEN_L2L3 + size + first,
+      LEN_L2L3 + size + len,
+      PLAIN,
+      links > 1 ? most : 0,
+      links,
+      segs > 1 && most > unit ? unit : 0,
+      flowHash[c],
+    );
+    return segs;
   }
 
   // hot: per packet
@@ -198,10 +223,10 @@ export function createSegments(m: Machine, send: SendBuffer): Segments {
 
   // hot: per packet
   /** After data or FIN from `seq` on went out: cursors, RTT sample, retransmission timer. `end` is behind the last number used. */
-  function sent(c: number, seq: number, end: number, links: number): void {
+  function sent(c: number, seq: number, end: number, segs: number): void {
     if (((seq - sndMax[c]) | 0) < 0) {
-      counted[C_TCP_RETRANS_SEGS] += links;
-      retransmits[c] += links;
+      counted[C_TCP_RETRANS_SEGS] += segs;
+      retransmits[c] += segs;
     } else if ((flags[c] & (T_TIMING | T_RECOVERY)) === 0) {
       flags[c] |= T_TIMING;
       rttSeq[c] = end;
@@ -217,23 +242,26 @@ export function createSegments(m: Machine, send: SendBuffer): Segments {
   }
 
   // hot: per packet
-  /** Segments of a train that may be started now for `len` bytes: all of them, else 1; 0 without credit or room. */
+  /** See Segments. */
   function linksFor(c: number, len: number): number {
-    const size = mss[c];
-    if (len > size) {
-      const links = ((len + size - 1) / size) | 0;
-      if (transmit.ready(links, links * (((size / chunkBytes) | 0) + 2))) return links;
+    const most = len > mss[c] ? linkBytes(c) : mss[c];
+    const copies = ((most / chunkBytes) | 0) + 2;
+    if (len > most) {
+      const links = ((len + most - 1) / most) | 0;
+      if (transmit.ready(links, links * copies)) return links;
     }
-    return transmit.ready(1, ((size / chunkBytes) | 0) + 2) ? 1 : 0;
+    return transmit.ready(1, copies) ? 1 : 0;
   }
 
   // hot: per packet
   function trainLimit(c: number, n: number): number {
     const size = mss[c];
-    if (n <= size || (n <= trainBytes && n <= size * trainLinks)) return n;
-    let links = trainBytes > size ? (trainBytes / size) | 0 : 1;
-    if (links > trainLinks) links = trainLinks;
-    return n < links * size ? n : links * size;
+    if (n <= size) return n;
+    const most = linkBytes(c) * trainLinks;
+    if (n <= trainBytes && n <= most) return n;
+    const whole = trainBytes > size ? trainBytes - (trainBytes % size) : size;
+    const limit = whole < most ? whole : most;
+    return n < limit ? n : limit;
   }
 
   // hot: per packet
@@ -247,11 +275,12 @@ export function createSegments(m: Machine, send: SendBuffer): Segments {
     n = trainLimit(c, n);
     const links = linksFor(c, n);
     if (links === 0) return 0;
-    if (links === 1 && n > size) n = size;
+    const single = linkBytes(c);
+    if (links === 1 && n > single) n = single;
     const fin = n === data && span > n && (flags[c] & T_FIN) !== 0;
-    segment(c, seq, fin ? ACK | FIN : ACK, n, links);
+    const segs = segment(c, seq, fin ? ACK | FIN : ACK, n, links);
     const used = fin ? n + 1 : n;
-    sent(c, seq, (seq + used) | 0, links);
+    sent(c, seq, (seq + used) | 0, segs);
     return used;
   }
 
@@ -300,9 +329,9 @@ export function createSegments(m: Machine, send: SendBuffer): Segments {
     sndNxt[c] = (iss[c] + 1) | 0;
     sndMax[c] = sndNxt[c];
     armRto(c);
-    transmit.append(f, LEN_L2L3 + size, LEN_L2L3 + size, PLAIN, 0, 1, flowHash[c]);
+    transmit.append(f, LEN_L2L3 + size, LEN_L2L3 + size, PLAIN, 0, 1, 0, flowHash[c]);
     return true;
   }
 
-  return { trainBytes, windowOpened, armRto, segment, sent, bareAck, linksFor, trainLimit, resend, syn };
+  return { trainBytes, windowOpened, armRto, linkBytes, segment, sent, bareAck, linksFor, trainLimit, resend, syn };
 }

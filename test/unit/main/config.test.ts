@@ -92,7 +92,7 @@ const SAMPLES: Record<Key, readonly [text: string, value: unknown, wrong: string
   burst: ['32', 32, '65'],
   'burst-bytes': ['128K', 131072, '0'],
   frames: ['20000', 20000, '1.5'],
-  'frame-bytes': ['4K', 4096, '3000'],
+  'frame-bytes': ['8K', 8192, '3000'],
   'rings.rx': ['2K', 2048, '1000'],
   'rings.tx': ['128', 128, '131072'],
   'rings.grant': ['256', 256, '63'],
@@ -367,7 +367,7 @@ test('frames, buffers and windows must fit each other', () => {
     /^--set: frames: 1000 are too few: 2 workers may hold 2048 as credit, so at least 2128; raise frames or lower rings\.grant to 128$/,
   );
   assert.is(set('frames=1000', 'workers=2', 'rings.grant=128').frames, 1000, 'the fix of that message works');
-  assert.match(refused({ sets: ['mtu=9000'] }), /mtu: 9000 does not fit frames of 2048 bytes \(at most 1840\)/);
+  assert.match(refused({ sets: ['mtu=9000'] }), /mtu: 9000 does not fit frames of 4096 bytes \(at most 3888\)/);
   assert.is(set('mtu=9000', 'frame-bytes=16K').tcpMss, 8960);
   assert.match(refused({ sets: ['tcp.mss=1461'] }), /tcp\.mss: 1461 does not fit mtu 1500; at most 1460/);
   assert.match(refused({ sets: ['tcp.rcvbuf=16M'] }), /say tcp\.window-scale 9$/);

@@ -1,7 +1,7 @@
 /** Sending: windows, Nagle, trains, retransmission, congestion, probes. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { C_TCP_FAST_RETRANS, C_TCP_RETRANS_SEGS, C_TCP_RTO_FIRED, C_TX_BYTES_COPIED } from '../../../src/rings/counters.ts';
+import { C_TCP_FAST_RETRANS, C_TCP_OUT_SEGS, C_TCP_RETRANS_SEGS, C_TCP_RTO_FIRED, C_TX_BYTES_COPIED } from '../../../src/rings/counters.ts';
 import { EAGAIN, EPOLLOUT, ETIMEDOUT, SOL_TCP, TCP_NODELAY } from '../../../src/stack/sockets.ts';
 import { CLOSED, ESTABLISHED } from '../../../src/stack/tcp/states.ts';
 import { ACK, PEER_PORT, PSH, SYN, Trace, pattern, trace } from './trace.ts';
@@ -125,6 +125,39 @@ test(
     const train = t.sends(ACK | PSH, { seq: 1, len: 14000, segs: 10 });
     assert.equal(train.data, pattern(0, 14000));
     t.silent();
+  }),
+);
+
+test(
+  'a frame that holds several segments is filled with them, and their size is told',
+  trace({ config: { trainLinksMax: 44 }, trainBytesMax: 65549, frameBytes: 8192 }, (t) => {
+    const s = t.accepted();
+    const before = t.counters.v[C_TCP_OUT_SEGS]!;
+    t.write(s, pattern(0, 14000));
+    t.breath();
+    assert.equal(t.sends(ACK | PSH, { seq: 1, len: 14000, segs: 2, size: 1460 }).data, pattern(0, 14000));
+    assert.is(t.counters.v[C_TCP_OUT_SEGS]! - before, 10);
+    t.recv(ACK, { seq: 1, ack: 14001 }).silent();
+    t.write(s, pattern(0, 1461));
+    t.breath();
+    assert.equal(t.sends(ACK | PSH, { seq: 14001, len: 1461, segs: 1, size: 1460 }).data, pattern(0, 1461));
+    assert.is(t.counters.v[C_TCP_OUT_SEGS]! - before, 12);
+    t.write(s, pattern(0, 1460));
+    t.breath();
+    t.sends(ACK | PSH, { len: 1460, segs: 1, size: 0 });
+    t.pass(1000);
+    assert.equal(t.sends(ACK, { seq: 14001, len: 1460, segs: 1, size: 0 }).data, pattern(0, 1460));
+    t.out.length = 0;
+  }),
+);
+
+test(
+  'where trains are cut a link is one segment, however large the frame',
+  trace({ config: { trainLinksMax: 1 }, frameBytes: 8192 }, (t) => {
+    const s = t.accepted();
+    t.write(s, pattern(0, 3000));
+    t.breath();
+    assert.equal(lens(t.out), [1460, 1460, 80]);
   }),
 );
 

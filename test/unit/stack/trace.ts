@@ -92,7 +92,9 @@ export interface Segment {
   /** SACK blocks, relative edges. */
   sack: readonly (readonly [number, number])[];
   ts: readonly [number, number] | null;
+  /** Links, and the size of a segment where they hold several. */
   segs: number;
+  size: number;
   port: number;
 }
 
@@ -124,6 +126,7 @@ export interface TraceOptions {
   config?: Partial<StackConfig>;
   workers?: number;
   frames?: number;
+  frameBytes?: number;
   trainBytesMax?: number;
   neighbour?: boolean;
   /** Frames the worker is granted at most; default 64. */
@@ -184,7 +187,7 @@ export class Trace {
     this.clock = record.clock();
     this.clock[0] = 5_000_000;
     this.clock[1] = 5_000;
-    this.frames = new FrameTable(createFrameTable(0, count, 2048), new SharedArrayBuffer(count * 2048));
+    this.frames = new FrameTable(createFrameTable(0, count, o.frameBytes ?? 2048), new SharedArrayBuffer(count * (o.frameBytes ?? 2048)));
     const sizes = { rx: 64, tx: 256, grant: 256, redirect: 16 };
     const plan = planPortRings(workers, count, sizes);
     const rings = createPortRings(plan, count, sizes);
@@ -423,6 +426,7 @@ export class Trace {
       sack: [],
       ts: null,
       segs: w[at + D_SEGS_VLAN]! & 0xffff,
+      size: w[at + D_SEGS_VLAN]! >>> 16,
       port: v.getUint16(tcp + 2),
     };
     this.localPort = v.getUint16(tcp);
