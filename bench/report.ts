@@ -141,7 +141,9 @@ tables headed *Model* are not. The model assumes that
   may do better than its column;
 - flows spread evenly over the workers, there are many of them, and in \`run-to-completion\` the device's queues agree with steering,
   so that nothing is redirected;
-- between two threads each descriptor costs both of them what the \`rings\` question measures for the whole way, an id an eighth;
+- between two threads each descriptor costs both of them what the \`rings\` question measures for the whole way, an id an eighth. What a
+  core pays to fetch a frame's own lines from the core that wrote them is in the costs once, between client and server; with a dispatcher
+  between them it is paid again, which the model leaves out and the \`dispatch\` question of [benchmarks.md](benchmarks.md) measures;
 - the device and the clients keep up. A TAP or packet socket does not, on many cores, where one queue of the kernel feeds it.
 `;
 
