@@ -54,10 +54,9 @@ export class Peer {
   blocked = false;
   /** Our end as consumer of `out`, once the peer is closed. */
   reclaim: RingConsumer | null = null;
-  /** Since the last flush: put on `out`, put on `homeOut`, taken from `in`. */
+  /** Since the last flush: put on `out`, put on `homeOut`. */
   sent = false;
   returned = false;
-  taken = false;
   private readonly words: Int32Array;
   private readonly bell: Doorbell;
   /** Of its sending half, where that is a thread of its own. */
@@ -99,17 +98,22 @@ export class Peer {
       this.homeOut.flush();
       if (Atomics.load(this.words, this.status + SW_HUNGRY) !== 0) news = true;
     }
-    if (this.taken) {
-      this.taken = false;
-      this.in.flush();
+    if (this.words[this.itWantsRoom] !== 0) this.in.flush();
+    if (this.in.ease()) {
       if (Atomics.load(this.words, this.itWantsRoom) !== 0) {
         Atomics.store(this.words, this.itWantsRoom, 0);
         if (Atomics.load(this.words, this.status + SW_SENDER_BELL) !== 0) this.senderBell.ring();
         else news = true;
       }
     }
-    this.homeIn.flush();
+    this.homeIn.ease();
     if (news) this.bell.ring();
+  }
+
+  /** Leaving: nobody publishes what `flush` has put off any more. */
+  settle(): void {
+    this.in.flush();
+    this.homeIn.flush();
   }
 
   ring(): void {

@@ -172,7 +172,6 @@ export class SwitchPort implements Port {
       d += DESC_WORDS;
     }
     ring.take(k);
-    peer.taken = true;
     return ((d - at) / DESC_WORDS) | 0;
   }
 
@@ -366,6 +365,7 @@ export class SwitchPort implements Port {
       this.link.drain();
     }
     this.takeHome();
+    for (const p of this.peers) p.settle();
     this.flush();
     Atomics.store(this.words, this.status + SW_STATE, SW_CLOSED);
     for (const p of this.peers) p.ring();

@@ -134,15 +134,16 @@ export class WorkerPort {
   readonly mine: number;
   readonly inRings: number;
 
-  constructor(block: SharedArrayBuffer, p: PortRingsPlan, worker: number, frames: FrameTable) {
+  /** `local`: its broker is on this thread, too. */
+  constructor(block: SharedArrayBuffer, p: PortRingsPlan, worker: number, frames: FrameTable, local = false) {
     const words = new Int32Array(block);
     this.worker = worker;
     this.frames = frames;
-    this.rx = new RingConsumer(words, p.rx[worker]!);
-    this.tx = new RingProducer(words, p.tx[worker]!);
+    this.rx = new RingConsumer(words, p.rx[worker]!, local);
+    this.tx = new RingProducer(words, p.tx[worker]!, local);
     this.control = new RingProducer(words, p.control[worker]!);
-    this.recycle = new RingProducer(words, p.recycle[worker]!);
-    this.grant = new RingConsumer(words, p.grant[worker]!);
+    this.recycle = new RingProducer(words, p.recycle[worker]!, local);
+    this.grant = new RingConsumer(words, p.grant[worker]!, local);
     const others = (make: (other: number) => number): number[] =>
       Array.from({ length: p.workers }, (_, o) => (o === worker ? -1 : make(o)));
     this.redirectIn = others((o) => p.redirect[o * p.workers + worker]!).map((at) => (at < 0 ? null : new RingConsumer(words, at)));
@@ -208,7 +209,8 @@ export class WorkerPort {
     let news = this.tx.flush();
     if (this.recycle.flush()) news = true;
     if (this.control.flush()) news = true;
-    this.rx.flush();
+    this.rx.ease();
+    // At once: a broker with little to give goes by what a worker has taken.
     this.grant.flush();
     return news;
   }
@@ -244,6 +246,8 @@ export class WorkerPort {
       if (this.top === 0) break;
       while (this.top > 0) this.freeFrame(this.stack[--this.top]!);
     }
+    this.rx.flush();
+    this.grant.flush();
     this.flush();
   }
 
@@ -346,13 +350,14 @@ export class BrokerPort {
   readonly grant: RingProducer;
   readonly control: RingConsumer;
 
-  constructor(block: SharedArrayBuffer, p: PortRingsPlan, worker: number) {
+  /** `local`: its worker is on this thread, too. */
+  constructor(block: SharedArrayBuffer, p: PortRingsPlan, worker: number, local = false) {
     const words = new Int32Array(block);
     this.worker = worker;
-    this.rx = new RingProducer(words, p.rx[worker]!);
-    this.tx = new RingConsumer(words, p.tx[worker]!);
-    this.recycle = new RingConsumer(words, p.recycle[worker]!);
-    this.grant = new RingProducer(words, p.grant[worker]!);
+    this.rx = new RingProducer(words, p.rx[worker]!, local);
+    this.tx = new RingConsumer(words, p.tx[worker]!, local);
+    this.recycle = new RingConsumer(words, p.recycle[worker]!, local);
+    this.grant = new RingProducer(words, p.grant[worker]!, local);
     this.control = new RingConsumer(words, p.control[worker]!);
   }
 
@@ -367,9 +372,9 @@ export class BrokerPort {
   flush(): boolean {
     let news = this.rx.flush();
     if (this.grant.flush()) news = true;
-    this.tx.flush();
-    this.recycle.flush();
-    this.control.flush();
+    this.tx.ease();
+    this.recycle.ease();
+    this.control.ease();
     return news;
   }
 

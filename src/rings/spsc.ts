@@ -5,8 +5,13 @@
  *   consumer: ready() → read slots at slot(i) → take(n) ... → flush()
  *
  * `put` and `take` move the private index; it reaches the other side with one `Atomics.store` at least every
- * PUBLISH_EVERY slots and at `flush()`, which a thread calls when its breath ends. Each side caches the other's
- * index and reloads it only when the cache says full or empty. No single-element push exists.
+ * PUBLISH_EVERY slots and at `flush()`, which a thread calls when its breath ends. A consumer that nobody waits for may
+ * `ease()` instead: then an index that tells of room, not of news, waits for a breath in which nothing was taken. Each
+ * side caches the other's index and reloads it only when the cache says full or empty. No single-element push exists.
+ *
+ * An atomic store waits until all earlier stores have reached memory, so it costs what the lines cost that another CPU had
+ * (some 100 ns each), where a plain one does not wait: fewer of them is most of what a ring between threads can save. A ring
+ * whose two ends stand on one thread (`local`) has none.
  *
  * Where one side may die alone and the frames of the ring live on, it also leaves a trace of each hand-over for its heir:
  * `offer` between writing the slot and changing the frame's owner, `claiming` and `claimed` around taking it (succession.ts).
@@ -39,6 +44,7 @@ export class RingProducer {
   /** The index when `flush` was last called: what `put` has published since is news, too. */
   private flushed: number;
   private headCached: number;
+  private readonly local: boolean;
   /** Index stores so far: at most one per PUBLISH_EVERY slots plus one a flush. */
   publishes = 0;
   /** Slots put, counted at each flush. */
@@ -46,7 +52,9 @@ export class RingProducer {
   /** Most slots ever seen occupied when room was asked for. */
   highWater = 0;
 
-  constructor(words: Int32Array, at: number) {
+  /** `local`: the consumer is on this thread, too. */
+  constructor(words: Int32Array, at: number, local = false) {
+    this.local = local;
     this.words = words;
     this.base = at;
     this.capacity = words[at + RING_CAPACITY]!;
@@ -116,7 +124,8 @@ export class RingProducer {
     }
     this.published = this.tail;
     this.publishes++;
-    Atomics.store(this.words, this.base + RING_TAIL, this.tail);
+    if (this.local) this.words[this.base + RING_TAIL] = this.tail;
+    else Atomics.store(this.words, this.base + RING_TAIL, this.tail);
   }
 
   /** Slots occupied as this side knows it: exact only when the consumer is still. */
@@ -137,11 +146,16 @@ export class RingConsumer {
   private published: number;
   private flushed: number;
   private tailCached: number;
+  /** The published index when `ease` last told of it. */
+  private told: number;
+  private readonly local: boolean;
   publishes = 0;
   /** Slots taken, counted at each flush. */
   slots = 0;
 
-  constructor(words: Int32Array, at: number) {
+  /** `local`: the producer is on this thread, too. */
+  constructor(words: Int32Array, at: number, local = false) {
+    this.local = local;
     this.words = words;
     this.base = at;
     this.capacity = words[at + RING_CAPACITY]!;
@@ -151,6 +165,7 @@ export class RingConsumer {
     this.head = Atomics.load(words, at + RING_HEAD);
     this.published = this.head;
     this.flushed = this.head;
+    this.told = this.head;
     this.tailCached = Atomics.load(words, at + RING_TAIL);
   }
 
@@ -158,8 +173,9 @@ export class RingConsumer {
   /** Slots ready to read, from the cached producer index; reloads it when the cache is empty. */
   ready(): number {
     let n = (this.tailCached - this.head) | 0;
-    if (n === 0) {
-      this.tailCached = Atomics.load(this.words, this.base + RING_TAIL);
+    // A plain look first: only an index that has moved is worth the call that orders what is read behind it.
+    if (n === 0 && this.words[this.base + RING_TAIL] !== this.tailCached) {
+      this.tailCached = this.local ? this.words[this.base + RING_TAIL]! : Atomics.load(this.words, this.base + RING_TAIL);
       n = (this.tailCached - this.head) | 0;
     }
     return n;
@@ -194,20 +210,36 @@ export class RingConsumer {
   /** The next `n` slots are read and may be overwritten. */
   take(n: number): void {
     this.head = (this.head + n) | 0;
-    if (((this.head - this.published) | 0) >= PUBLISH_EVERY) {
-      this.published = this.head;
-      this.publishes++;
-      Atomics.store(this.words, this.base + RING_HEAD, this.head);
-    }
+    if (((this.head - this.published) | 0) >= PUBLISH_EVERY) this.publish();
   }
 
   // hot: per burst
   flush(): void {
     this.slots += (this.head - this.flushed) | 0;
     this.flushed = this.head;
-    if (this.head === this.published) return;
+    if (this.head !== this.published) this.publish();
+  }
+
+  // hot: per burst
+  /**
+   * As `flush`, but fewer than a PUBLISH_EVERY taken since the index was last published (or a quarter of the ring) wait until
+   * nothing more is taken. A thread has such a breath before it sleeps. Returns whether room became visible since the last call.
+   */
+  ease(): boolean {
+    if (this.head === this.flushed || ((this.head - this.published) | 0) >= this.capacity >> 2) this.flush();
+    else {
+      this.slots += (this.head - this.flushed) | 0;
+      this.flushed = this.head;
+    }
+    if (this.published === this.told) return false;
+    this.told = this.published;
+    return true;
+  }
+
+  private publish(): void {
     this.published = this.head;
     this.publishes++;
-    Atomics.store(this.words, this.base + RING_HEAD, this.head);
+    if (this.local) this.words[this.base + RING_HEAD] = this.head;
+    else Atomics.store(this.words, this.base + RING_HEAD, this.head);
   }
 }

@@ -32,7 +32,7 @@ export interface BrokerParts {
 export function workerPortOf(thread: Thread, worker: number): WorkerPort {
   const { plan } = thread;
   const port = plan.queueRings === null ? plan.port : plan.brokers[worker]!.port;
-  return new WorkerPort(plan.rings, plan.ringsPlan, worker, new FrameTable(port.table, port.memory, port.host));
+  return new WorkerPort(plan.rings, plan.ringsPlan, worker, new FrameTable(port.table, port.memory, port.host), plan.dispatcher === null);
 }
 
 /** This broker among those of the port's other queues. */
@@ -60,7 +60,9 @@ export function assembleBroker(thread: Thread, own: WorkerPort | null): BrokerPa
   const sender = plan.transmitter;
   const port = attachPort(broker.port, thread.native, sender === null);
   const shared = own === null ? null : plan.queueRings;
-  const rings = plan.workerThreads.map((_, w) => (shared === null || w === beside ? new BrokerPort(plan.rings, plan.ringsPlan, w) : null));
+  const rings = plan.workerThreads.map((_, w) =>
+    shared === null || w === beside ? new BrokerPort(plan.rings, plan.ringsPlan, w, w === beside) : null,
+  );
   const bells = plan.workerBells.map((b, w) => (w === beside ? null : thread.bell(b)));
   const random = systemRandom();
   // The stack on this thread has counters of its own: the two do not add to one another's.

@@ -107,6 +107,58 @@ test('a full ring has no room until the consumer publishes what it took', () => 
   assert.equal([c.ready(), p.used()], [11, 11]);
 });
 
+test('a consumer at ease publishes 16 at once, fewer when it has taken nothing more, and tells of it once', () => {
+  const { block, at } = ring(128, 1);
+  const words = new Int32Array(block);
+  const p = new RingProducer(words, at);
+  const c = new RingConsumer(words, at);
+  p.put(p.room(128));
+  assert.is(c.ready(), 128);
+  c.take(PUBLISH_EVERY - 1);
+  assert.equal([c.ease(), c.slots, c.publishes, p.used()], [false, 15, 0, 128]);
+  c.take(1);
+  assert.equal([p.used(), c.ease(), c.ease()], [112, true, false]);
+  c.take(5);
+  assert.equal([c.ease(), p.used()], [false, 112]);
+  assert.equal([c.ease(), p.used(), c.slots], [true, 107, 21], 'a breath without anything taken');
+  c.take(3);
+  c.flush();
+  assert.equal([p.used(), c.ease()], [104, true], 'a flush is told of, too');
+});
+
+test('a consumer at ease of a small ring keeps at most a quarter of it back', () => {
+  const { block, at } = ring(8, 1);
+  const words = new Int32Array(block);
+  const p = new RingProducer(words, at);
+  const c = new RingConsumer(words, at);
+  p.put(p.room(8));
+  p.flush();
+  assert.is(c.ready(), 8);
+  c.take(1);
+  assert.equal([c.ease(), p.room(8)], [false, 0]);
+  c.take(1);
+  assert.equal([c.ease(), p.room(8)], [true, 2]);
+});
+
+test('both ends on one thread: what is published is seen, as between two', () => {
+  const { block, at } = ring(16, 1);
+  const words = new Int32Array(block);
+  const p = new RingProducer(words, at, true);
+  const c = new RingConsumer(words, at, true);
+  for (let i = 0; i < 100; i++) {
+    assert.is(p.room(1), 1);
+    words[p.slot(0)] = i;
+    p.put(1);
+    assert.is(c.ready(), 0, 'not published');
+    p.flush();
+    assert.equal([c.ready(), words[c.slot(0)], c.readyNow()], [1, i, 1]);
+    c.take(1);
+    c.flush();
+  }
+  // An heir finds the indices where they were left.
+  assert.equal([new RingConsumer(words, at).readyNow(), new RingProducer(words, at).index], [0, 100]);
+});
+
 test('a side that attaches later goes on where the ring stands', () => {
   const { block, at } = ring(16, 1, -3);
   const words = new Int32Array(block);
