@@ -70,7 +70,7 @@ export function createAcceptQueues(m: Machine, reset: Reset): AcceptQueues {
     counted[C_TCP_PASSIVE_OPENS]++;
     const iss = m.isn.next(remoteIp, localIp, ports, clock[0]);
     const stamps = config.timestamps && o.hasTimestamp;
-    m.open(c, localIp, remoteIp, ports, hash, iss, effectiveMss(o.mss, m.ownMss(c), stamps));
+    m.open(c, localIp, remoteIp, ports, hash, iss, effectiveMss(o.mss, m.ownMss(c), stamps), -1);
     if (floored) m.startAbove(c, issFloor);
     flags[c] |= T_HALF_OPEN | T_SYN | (flags[l] & T_NODELAY);
     if (stamps) flags[c] |= T_TS;

@@ -18,8 +18,8 @@ import { ESTABLISHED, FIN_WAIT_1, SYN_RCVD, SYN_SENT } from './states.ts';
 import { T_FIN, T_HALF_OPEN, T_SACK, T_SYN, T_SYN_LOST, T_TIMING, T_TS, T_WS } from './tcb.ts';
 
 export interface Handshake {
-  /** Active open: columns filled, SYN wanted. */
-  connect(c: number, localIp: number, remoteIp: number, ports: number, hash: number): void;
+  /** Active open: columns filled, SYN wanted. `was`: the row of a connection between the same ends that just ended, or -1. */
+  connect(c: number, localIp: number, remoteIp: number, ports: number, hash: number, was: number): void;
   /** A segment in SYN_SENT. Returns a drop reason, or 0. Data on it is left to be sent again. */
   synSent(c: number, bits: number, seq: number, ack: number, wnd: number, lenSeq: number, o: TcpOptions): number;
   /** SYN_RCVD and a good ACK: ESTABLISHED. `wnd` is scaled. */
@@ -40,9 +40,9 @@ export function createHandshake(m: Machine, parts: HandshakeParts): Handshake {
   const { flags, iss, sndUna, sndNxt, sndMax, rcvNxt, rcvAdv } = t;
   const { config, counted, clock } = m;
 
-  function connect(c: number, localIp: number, remoteIp: number, ports: number, hash: number): void {
+  function connect(c: number, localIp: number, remoteIp: number, ports: number, hash: number, was: number): void {
     counted[C_TCP_ACTIVE_OPENS]++;
-    m.open(c, localIp, remoteIp, ports, hash, m.isn.next(remoteIp, localIp, ports, clock[0]), m.ownMss(c));
+    m.open(c, localIp, remoteIp, ports, hash, m.isn.next(remoteIp, localIp, ports, clock[0]), m.ownMss(c), was);
     flags[c] |= T_SYN;
     if (config.sack) flags[c] |= T_SACK;
     if (config.timestamps) flags[c] |= T_TS;

@@ -308,15 +308,19 @@ export class Machine {
     this.wantOutput(c);
   }
 
-  /** Prepares identity, sequence numbers and estimates of a connection that opens; enters it into the flow table. */
-  open(c: number, localIp: number, remoteIp: number, ports: number, tableHash: number, iss: number, mss: number): void {
+  /**
+   * Prepares identity, sequence numbers and estimates of a connection that opens; enters it into the flow table. `was`: the row of
+   * the one between the same ends that it follows, just freed, or -1.
+   */
+  open(c: number, localIp: number, remoteIp: number, ports: number, tableHash: number, iss: number, mss: number, was: number): void {
     const t = this.tcb;
     t.localIp[c] = localIp;
     t.remoteIp[c] = remoteIp;
     t.ports[c] = ports;
     t.tableHash[c] = tableHash;
-    t.flowHash[c] = this.env.flowHash(remoteIp, localIp, ports >>> 16, ports & 0xffff);
-    t.tsOffset[c] = this.isn.timestampOffset(remoteIp, localIp, ports);
+    // The hashes of an identity are the same for all its incarnations.
+    t.flowHash[c] = was >= 0 ? t.flowHash[was] : this.env.flowHash(remoteIp, localIp, ports >>> 16, ports & 0xffff);
+    t.tsOffset[c] = was >= 0 ? t.tsOffset[was] : this.isn.timestampOffset(remoteIp, localIp, ports);
     t.macEpoch[c] = (this.env.host.epoch() - 1) | 0;
     t.begin(c, iss, mss, this.config.rtoInitialMs, this.clock[1]);
     t.flags[c] |= T_HASHED | T_USED;

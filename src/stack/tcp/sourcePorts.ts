@@ -89,14 +89,17 @@ export class SourcePorts {
   private scarce(s: number, local: number, ip: number, port: number): number {
     const t = this.m.tcb;
     const { waiting, freed } = this.m;
+    const { steering, worker } = this.m.env;
     for (let c = waiting.oldest; c >= 0; c = waiting.after(c)) {
       if (t.remoteIp[c] !== ip || t.localIp[c] !== local || t.ports[c] >>> 16 !== port) continue;
-      const localPort = t.ports[c] & 0xffff;
-      if (this.m.boundTo[localPort] !== 0 || !this.home(local, ip, port, localPort)) continue;
+      const ports = t.ports[c];
+      const localPort = ports & 0xffff;
+      if (this.m.boundTo[localPort] !== 0 || steering.owner(STEER_TCP, t.flowHash[c], localPort) !== worker) continue;
       const floor = t.sndMax[c];
       this.m.giveUp(c);
       freed.take();
-      this.begin(s, local, ip, port, localPort);
+      // Nobody has taken its row: what it knew of this identity still stands there.
+      this.handshake.connect(s, local, ip, ports, t.tableHash[c], c);
       this.m.startAbove(s, floor);
       return -EINPROGRESS;
     }
@@ -135,7 +138,7 @@ export class SourcePorts {
     const ports = (port << 16) | localPort;
     const hash = this.m.flows.hash(ip, local, ports);
     if (this.m.flows.find(ip, local, ports, hash) >= 0) return false;
-    this.handshake.connect(s, local, ip, ports, hash);
+    this.handshake.connect(s, local, ip, ports, hash, -1);
     return true;
   }
 }

@@ -103,6 +103,9 @@ export class Tcb {
   readonly connections: number;
   /** Where the rows end: `for (let c = 0; c < end; c += TCB_ROW)`. */
   readonly end: number;
+  /** All rows as one, and what a fresh one looks like. */
+  private readonly rows: Int32Array;
+  private readonly blank: Int32Array;
   // line 1: whose it is, and what a segment is held against
   readonly state: Int32Array;
   readonly flags: Int32Array;
@@ -380,51 +383,36 @@ export class Tcb {
     this.keepSentMs = column();
     this.stuckAtMs = column();
     if (i > TCB_ROW) throw new RangeError(`a row of the Tcb has ${i} words, TCB_ROW says ${TCB_ROW}`);
+    this.rows = new Int32Array(memory, at * 4, connections * TCB_ROW);
+    this.blank = made ? this.makeBlank() : new Int32Array(0);
   }
 
-  /** A new socket's row: nothing queued, nothing armed, options at their defaults. */
+  // hot: per packet
+  /** A new socket's row: nothing queued, nothing armed, options and estimates at their defaults. Word by word it took twice as long. */
   fresh(c: number): void {
-    this.state[c] = 0;
-    this.flags[c] = 0;
-    this.onList[c] = 0;
-    this.remoteIp[c] = 0;
-    this.localIp[c] = 0;
-    this.ports[c] = 0;
-    this.error[c] = 0;
-    this.softError[c] = 0;
-    this.sbLen[c] = 0;
-    this.sbHead[c] = -1;
-    this.sbTail[c] = -1;
-    this.nxChunk[c] = -1;
-    this.sackHead[c] = -1;
-    this.sackCount[c] = 0;
-    this.sackBytes[c] = 0;
-    this.rbLen[c] = 0;
-    this.rbHead[c] = -1;
-    this.rbTail[c] = -1;
-    this.pfHead[c] = -1;
-    this.pfTail[c] = -1;
-    this.pfLen[c] = 0;
-    this.oooHead[c] = -1;
-    this.oooTail[c] = -1;
-    this.oooCount[c] = 0;
-    this.rtoAt[c] = 0;
-    this.ackAt[c] = 0;
-    this.lifeAt[c] = 0;
-    this.parent[c] = -1;
-    this.acceptHead[c] = -1;
-    this.acceptTail[c] = -1;
-    this.acceptCount[c] = 0;
-    this.halfOpen[c] = 0;
-    this.backlog[c] = 0;
-    this.keepAt[c] = 0;
-    this.options[c] = 0;
-    this.lingerS[c] = -1;
-    this.userMss[c] = 0;
-    this.userMs[c] = 0;
-    this.keepIdleS[c] = KEEP_IDLE_S;
-    this.keepGapS[c] = KEEP_GAP_S;
-    this.keepCount[c] = KEEP_COUNT;
+    const rows = this.rows;
+    const blank = this.blank;
+    for (let k = 0; k < TCB_ROW; k += 4) {
+      rows[c + k] = blank[k]!;
+      rows[c + k + 1] = blank[k + 1]!;
+      rows[c + k + 2] = blank[k + 2]!;
+      rows[c + k + 3] = blank[k + 3]!;
+    }
+  }
+
+  /** The row that `fresh` copies: 0 but for these. Row 0 lends its place for it. */
+  private makeBlank(): Int32Array {
+    for (const none of [this.sbHead, this.sbTail, this.nxChunk, this.sackHead, this.rbHead, this.rbTail, this.pfHead, this.pfTail])
+      none[0] = -1;
+    for (const none of [this.oooHead, this.oooTail, this.parent, this.acceptHead, this.acceptTail, this.lingerS]) none[0] = -1;
+    this.ssthresh[0] = 0x3fffffff;
+    this.rcvMss[0] = 536;
+    this.keepIdleS[0] = KEEP_IDLE_S;
+    this.keepGapS[0] = KEEP_GAP_S;
+    this.keepCount[0] = KEEP_COUNT;
+    const blank = this.rows.slice(0, TCB_ROW);
+    this.rows.fill(0, 0, TCB_ROW);
+    return blank;
   }
 
   /** A connection has its listener's options. */
@@ -440,43 +428,18 @@ export class Tcb {
     this.keepCount[c] = this.keepCount[l];
   }
 
-  /** A connection that opens: sequence numbers, windows and estimates. */
+  /** A connection that opens on a fresh row: sequence numbers, windows and times. */
   begin(c: number, iss: number, mss: number, rtoMs: number, nowMs: number): void {
     this.iss[c] = iss;
     this.sndUna[c] = iss;
     this.sndNxt[c] = iss;
     this.sndMax[c] = iss;
     this.recover[c] = iss;
-    this.sndWnd[c] = 0;
-    this.maxWnd[c] = 0;
-    this.sndScale[c] = 0;
-    this.rcvScale[c] = 0;
     this.mss[c] = mss;
     this.cwnd[c] = mss;
-    this.ssthresh[c] = 0x3fffffff;
-    this.dupAcks[c] = 0;
-    this.ackedBytes[c] = 0;
-    this.retries[c] = 0;
-    this.probes[c] = 0;
-    this.srtt[c] = 0;
-    this.rttvar[c] = 0;
     this.rtoMs[c] = rtoMs;
-    this.rcvNxt[c] = 0;
-    this.rcvAdv[c] = 0;
-    this.irs[c] = 0;
-    this.tsRecent[c] = 0;
     this.tsRecentAtMs[c] = nowMs;
-    this.lastAckSent[c] = 0;
-    this.ackDue[c] = 0;
-    this.rcvMss[c] = 536;
-    this.challengeAtMs[c] = 0;
     this.sentAtMs[c] = nowMs;
     this.heardAtMs[c] = nowMs;
-    this.segsIn[c] = 0;
-    this.segsOut[c] = 0;
-    this.retransmits[c] = 0;
-    this.ackWraps[c] = 0;
-    this.rcvWraps[c] = 0;
-    this.keepProbes[c] = 0;
   }
 }
