@@ -5,7 +5,7 @@
     'sources': [
       'native/addon.cc', 'native/layout_check.cc', 'native/region.cc', 'native/sab_v8.cc', 'native/affinity.cc', 'native/clock.cc',
       'native/threadstats.cc', 'native/bell.cc', 'native/watch.cc', 'native/ports.cc', 'native/ports/tap.cc', 'native/ports/packet.cc',
-      'native/ports/vnet.cc', 'native/ports/polled.cc', 'native/link.cc',
+      'native/ports/vnet.cc', 'native/ports/polled.cc', 'native/ports/transmitRing.cc', 'native/link.cc',
       'native/burst/checksum.cc', 'native/burst/inspect.cc', 'native/burst/gather.cc', 'native/burst/calls.cc',
     ],
     'defines': ['NAPI_VERSION=8', '_GNU_SOURCE'],

@@ -38,6 +38,8 @@ struct PortOptions {
   std::vector<sock_filter> filter, steer;
   bool groupByHash = false;
   int32_t group = -1;
+  // Whether small frames may leave through an AF_XDP ring.
+  bool transmitRing = false;
 };
 
 // What opening found out; reasons are empty where there is nothing to say.
@@ -50,6 +52,9 @@ struct PortFacts {
   int32_t slots = 0, group = -1;
   bool groupByHash = false;
   std::string groupReason;
+  // Small frames leave through an AF_XDP ring, or why not.
+  bool transmitRing = false;
+  std::string transmitReason;
 };
 
 // The broker's memory, valid while attached.

@@ -84,11 +84,12 @@ PortOptions optionsOf(napi_env env, napi_value o) {
   options.steer = programOf(env, o, "steer");
   options.groupByHash = boolOf(env, o, "groupByHash");
   options.group = intOf(env, o, "group");
+  options.transmitRing = boolOf(env, o, "transmitRing");
   return options;
 }
 
-// openPort(kind, { name, multiQueue, queues, queue, offload, mtu, and for packet rxSlots, macHi, macLo, filter, steer, groupByHash, group })
-// -> { handle, name, mtu, created, rxChecksum, txChecksum, tso, reason, kernelMac, slots, group, groupByHash, groupReason }
+// openPort(kind, { name, multiQueue, queues, queue, offload, mtu, and for packet rxSlots, macHi, macLo, filter, steer, groupByHash, group, transmitRing })
+// -> { handle, name, mtu, created, rxChecksum, txChecksum, tso, reason, kernelMac, slots, group, groupByHash, groupReason, transmitRing, transmitReason }
 napi_value openPort(napi_env env, napi_callback_info info) {
   Args<2> a(env, info);
   const std::string kind = a.text(0);
@@ -127,6 +128,8 @@ napi_value openPort(napi_env env, napi_callback_info info) {
   set(env, o, "group", number(env, facts.group));
   napi_get_boolean(env, facts.groupByHash, &v), set(env, o, "groupByHash", v);
   set(env, o, "groupReason", text(env, facts.groupReason));
+  napi_get_boolean(env, facts.transmitRing, &v), set(env, o, "transmitRing", v);
+  set(env, o, "transmitReason", text(env, facts.transmitReason));
   return o;
 }
 

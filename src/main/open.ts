@@ -71,7 +71,7 @@ function openPort(c: Config): PortHandle {
   };
   try {
     return kind === 'packet'
-      ? openPacket({ ...device, rxSlots: c.packetRxSlots, queues: queuesOf(c) })
+      ? openPacket({ ...device, rxSlots: c.packetRxSlots, transmitRing: c.packetTransmitRing, queues: queuesOf(c) })
       : openTap({ ...device, queues: queuesOf(c) });
   } catch (error) {
     throw refusedPort(error as NodeJS.ErrnoException);

@@ -47,6 +47,9 @@ export interface OpenedPort {
   group: number;
   groupByHash: boolean;
   groupReason: string;
+  /** Whether small frames leave through an AF_XDP ring, or why not. */
+  transmitRing: boolean;
+  transmitReason: string;
 }
 
 export interface OpenOptions {
@@ -65,6 +68,7 @@ export interface OpenOptions {
   steer?: Int32Array;
   groupByHash?: boolean;
   group?: number;
+  transmitRing?: boolean;
 }
 
 /** What an interface of the kernel is, and what it and its driver do with frames. */

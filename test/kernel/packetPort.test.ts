@@ -154,6 +154,27 @@ function wireTests(): void {
     end();
   });
 
+  test('whole frames leave through the transmit ring of a veth, by sendmmsg where there is none', () => {
+    const { from, to, end } = wires();
+    const way = (w: Wire): string => w.handle.offloads.find((o) => o.name === 'send')!.reason;
+    assert.match(way(from), /^AF_XDP transmit ring/);
+    const other = new Wire(openPacket({ ...OPTIONS, name: 'frv0' }));
+    const off = new Wire(openPacket({ ...OPTIONS, name: 'frv0', transmitRing: false }));
+    assert.match(way(other), /^sendmmsg; .*AF_XDP bind refused: /, 'the queue has a ring already');
+    assert.match(way(off), /^sendmmsg; .*switched off/);
+    // More at a time than one call of the ring takes, more in all than it has memory.
+    for (const w of [from, other, off])
+      for (let round = 0; round < 30; round++) {
+        const sent = Array.from({ length: 48 }, (_, i) => udpFrame(w, to, { payload: randomBytes(1 + ((round * 48 + i) % 1400)) }));
+        w.send(sent);
+        const got = to.receive(48);
+        assert.is(got.length, 48);
+        for (const [i, g] of got.entries()) assert.ok(g.bytes.equals(sent[i]!), `round ${round}, frame ${i}`);
+      }
+    for (const w of [other, off]) w.close();
+    end();
+  });
+
   test("frames for others are not let in: the kernel's own address, somebody's, but broadcast and multicast are", () => {
     const { from, to, end } = wires();
     const frame = udpFrame(from, to, { payload: Buffer.from('x') });

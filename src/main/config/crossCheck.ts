@@ -125,7 +125,7 @@ class CrossCheck {
   }
 
   withoutEffect(): void {
-    if (!this.c.nic.startsWith('packet:')) this.idle(['packet.rx-slots'], 'a packet socket');
+    if (!this.c.nic.startsWith('packet:')) this.idle(['packet.rx-slots', 'packet.transmit-ring'], 'a packet socket');
     if (this.c.nic === 'switch') return;
     const keys: readonly Key[] = [
       'switch.loss',

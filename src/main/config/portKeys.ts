@@ -13,6 +13,13 @@ export const PORT_KEYS = [
     help: 'Port `packet`: frames, or super-segments, that the receive ring of a queue holds; 15 take 1 MiB of the kernel, rounded up.',
   },
   {
+    key: 'packet.transmit-ring',
+    type: 'bool',
+    default: true,
+    since: SINCE,
+    help: 'Port `packet` on a veth: frames up to 2048 bytes leave through an AF_XDP transmit ring, where the kernel has one to give; `false`: by sendmmsg.',
+  },
+  {
     key: 'switch.loss',
     type: 'fraction',
     default: 0,

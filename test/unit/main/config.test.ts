@@ -125,6 +125,7 @@ const SAMPLES: Record<Key, readonly [text: string, value: unknown, wrong: string
   'chunk-bytes': ['8K', 8192, '5000'],
   pipes: ['0', 0, '1025'],
   'pipe-bytes': ['64K', 65536, '4095'],
+  'packet.transmit-ring': ['off', false, 'ring'],
   'packet.rx-slots': ['120', 120, '14'],
   'switch.loss': ['1%', 0.01, '101%'],
   'switch.delay-us': ['5ms', 5000, '-1'],
