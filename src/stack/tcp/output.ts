@@ -39,6 +39,9 @@ export function createOutput(m: Machine, segments: Segments, congestion: Congest
   /** The connection at hand has sent its share of this breath and has more. */
   let later = false;
 
+  /** Of the neighbour table, when this run began. */
+  let epoch = 0;
+
   /** Next hop's MAC into the columns. True when segments can be addressed; false: parked, or the connection is over. */
   function resolve(c: number): boolean {
     const hop = host.nextHop(remoteIp[c]);
@@ -46,7 +49,7 @@ export function createOutput(m: Machine, segments: Segments, congestion: Congest
     if (found === NB_REACHABLE) {
       macHi[c] = neighbor.macHi;
       macLo[c] = neighbor.macLo;
-      macEpoch[c] = host.epoch();
+      macEpoch[c] = epoch;
       return true;
     }
     if (found === NB_FAILED && state[c] === SYN_SENT) {
@@ -289,7 +292,7 @@ export function createOutput(m: Machine, segments: Segments, congestion: Congest
   function output(c: number): boolean {
     const s = state[c];
     if (s === CLOSED || s === LISTEN) return true;
-    if (macEpoch[c] !== host.epoch() && !resolve(c)) return true;
+    if (macEpoch[c] !== epoch && !resolve(c)) return true;
     if ((flags[c] & T_SYN) !== 0 && (s === SYN_SENT || s === SYN_RCVD)) return segments.syn(c);
     if ((ackDue[c] > 2 || (ackDue[c] === 2 && oooHead[c] >= 0)) && !duplicates(c)) return false;
     if (((1 << s) & SENDING) !== 0 && !data(c)) return false;
@@ -306,6 +309,9 @@ export function createOutput(m: Machine, segments: Segments, congestion: Congest
 
   // hot: per burst
   function run(): void {
+    if (m.outHead < 0) return;
+    // Read once: an atomic load is a call, and what changes meanwhile is seen in the next breath.
+    epoch = host.epoch();
     let waiting = -1;
     for (let c = m.outHead; c >= 0 && c !== waiting; c = m.outHead) {
       later = false;

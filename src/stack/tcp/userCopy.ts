@@ -44,29 +44,30 @@ export class UserCopy {
 
   // hot: per packet
   begin(buffer: Uint8Array): void {
-    if (buffer !== this.bufferA) this.turnTo(buffer);
+    if (buffer === this.buffer) return;
+    // The two keep their places: turning them round at each call would be six writes of references.
+    if (buffer === this.bufferA) {
+      this.user = this.memoryA;
+      this.userBase = this.baseA;
+    } else {
+      if (buffer !== this.bufferB) this.take(buffer);
+      this.user = this.memoryB;
+      this.userBase = this.baseB;
+    }
     this.buffer = buffer;
-    this.user = this.memoryA;
-    this.userBase = this.baseA;
   }
 
-  private turnTo(buffer: Uint8Array): void {
-    const b = this.bufferA;
-    const memory = this.memoryA;
-    const at = this.baseA;
-    if (buffer === this.bufferB) {
+  /** Another buffer than the last two: it takes the place of the one not used last, and that is B. */
+  private take(buffer: Uint8Array): void {
+    if (this.buffer === this.bufferB) {
       this.bufferA = this.bufferB;
       this.memoryA = this.memoryB;
       this.baseA = this.baseB;
-    } else {
-      const all = buffer.buffer;
-      this.bufferA = buffer;
-      this.memoryA = new Memory(new Uint8Array(all), new Int32Array(all, 0, all.byteLength >> 2));
-      this.baseA = buffer.byteOffset;
     }
-    this.bufferB = b;
-    this.memoryB = memory;
-    this.baseB = at;
+    const all = buffer.buffer;
+    this.bufferB = buffer;
+    this.memoryB = new Memory(new Uint8Array(all), new Int32Array(all, 0, all.byteLength >> 2));
+    this.baseB = buffer.byteOffset;
   }
 
   private list(dst: number, src: number, n: number, kind: number): void {

@@ -154,12 +154,26 @@ export class Scoreboard {
   advance(c: number): void {
     const una = this.sndUna[c];
     let k = this.head[c];
+    if (k < 0) {
+      this.quiet(c, una);
+      return;
+    }
     while (k >= 0 && ((this.left[k] - una) | 0) <= 0) {
       this.bytes[c] -= (this.right[k] - this.left[k]) | 0;
       k = this.drop(c, k);
     }
     this.head[c] = k;
     this.score(c);
+  }
+
+  // hot: per packet
+  /** What `score` leaves where nothing is reported: the case of nearly every ACK. */
+  private quiet(c: number, una: number): void {
+    const again = (this.highRxt[c] - una) | 0;
+    if (again < 0) this.highRxt[c] = una;
+    this.lostEdge[c] = una;
+    this.lostBytes[c] = 0;
+    this.rxtBytes[c] = again > 0 ? again : 0;
   }
 
   // hot: per packet
